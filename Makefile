@@ -1,0 +1,33 @@
+# make demo    one story from failure to proof, on an embedded PostgreSQL and on SQLite
+# make test    what a change must pass: ruff, mypy, pytest
+# make test-all    the same with the slow tests
+# make lint    ruff and mypy alone
+#
+# Needs Python 3.11 or newer (PYTHON=... names one) and nothing else: each command first makes the
+# environment that it needs, .venv-demo or .venv, from the pins in requirements/.
+# ARGS=... is handed on: make test ARGS="-k upsert -n 2"
+
+PYTHON ?=
+ARGS ?=
+SETUP = PYTHON="$(PYTHON)" sh tools/setup.sh
+
+.PHONY: demo test test-all lint clean
+
+demo:
+	@$(SETUP) demo .venv-demo
+	@.venv-demo/bin/onerow demo $(ARGS)
+
+test: lint
+	@.venv/bin/python -m pytest -m "not slow" $(ARGS)
+
+test-all: lint
+	@.venv/bin/python -m pytest $(ARGS)
+
+lint:
+	@$(SETUP) test .venv
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+
+clean:
+	@rm -rf .venv .venv-demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

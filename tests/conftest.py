@@ -1,0 +1,133 @@
+"""What every test may ask for.
+
+    sqlite_url    an empty SQLite file
+    pg_url        a fresh database on the first PostgreSQL server found
+    db_url        the test runs twice: sqlite, postgresql
+    every_url     once on SQLite and once on each server found: sqlite, postgresql-system-15, …
+    pg_server     the `onerow.testing.Server` behind pg_url
+
+Servers are started when the first test needs them, once in a session (and once in each worker of
+pytest-xdist). Where there is no server, tests that need one fail.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from onerow.errors import OnerowError
+from onerow.testing import Available, NoServer, Server, find_servers
+
+hypothesis.settings.register_profile("onerow", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("onerow")
+
+#: Opens a server by its name, and says which of its databases to copy.
+OpenServer = Callable[[str], tuple[Server, str]]
+
+_NONE = "none"
+
+
+@cache
+def _available() -> dict[str, Available]:
+    return {server.name: server for server in find_servers()}
+
+
+def _names() -> list[str]:
+    return list(_available()) or [_NONE]
+
+
+def pytest_report_header() -> str:
+    """Say which servers the tests run on."""
+    try:
+        found = ", ".join(f"{s.version} ({name})" for name, s in _available().items())
+    except OnerowError as error:
+        found = str(error)
+    return f"PostgreSQL: {found or 'none found'}"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give `every_url` its engines."""
+    if "every_url" in metafunc.fixturenames:
+        engines = ["sqlite", *(f"postgresql-{name}" for name in _names())]
+        metafunc.parametrize("every_url", engines, indirect=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need a PostgreSQL server."""
+    for item in items:
+        if _needs_postgresql(item):
+            item.add_marker(pytest.mark.pg)
+
+
+def _needs_postgresql(item: pytest.Item) -> bool:
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    engines = (str(params.get(name, "")) for name in ("db_url", "every_url"))
+    if any(engine.startswith("postgresql") for engine in engines):
+        return True
+    return not {"pg_url", "pg_server"}.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(scope="session")
+def open_server() -> Iterator[OpenServer]:
+    """Opens servers, each once, and closes them at the end of the session."""
+    with ExitStack() as stack:
+
+        @cache
+        def open_one(name: str) -> tuple[Server, str]:
+            if name == _NONE:
+                raise NoServer
+            server = stack.enter_context(_available()[name].open())
+            template = f"onerow_template_{secrets.token_hex(6)}"
+            server.create_database(template)
+            stack.callback(server.drop_database, template)
+            return server, template
+
+        yield open_one
+
+
+@pytest.fixture(scope="session")
+def pg_server(open_server: OpenServer) -> Server:
+    """The first PostgreSQL server found."""
+    server, _ = open_server(_names()[0])
+    return server
+
+
+@pytest.fixture
+def pg_url(open_server: OpenServer) -> Iterator[str]:
+    """The address of a fresh PostgreSQL database."""
+    server, template = open_server(_names()[0])
+    with server.database(template) as url:
+        yield url
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The address of an empty SQLite file."""
+    file = tmp_path / "test.sqlite3"
+    file.touch()
+    return f"sqlite:///{file}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def db_url(request: pytest.FixtureRequest) -> str:
+    """The address of a fresh database, on either engine."""
+    fixture = "sqlite_url" if request.param == "sqlite" else "pg_url"
+    url: str = request.getfixturevalue(fixture)
+    return url
+
+
+@pytest.fixture
+def every_url(request: pytest.FixtureRequest, open_server: OpenServer) -> Iterator[str]:
+    """The address of a fresh database, on SQLite and on each PostgreSQL server found."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("sqlite_url")
+        return
+    server, template = open_server(request.param.removeprefix("postgresql-"))
+    with server.database(template) as url:
+        yield url
