@@ -1,0 +1,96 @@
+"""Who points at the rows of a table: declared foreign keys and the ones that a rule tells of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from onerow.errors import RuleError
+from onerow.keys import bind_column, bind_table, check_expression
+from onerow.rules import Key
+from onerow.schema import Snapshot, Table
+from onerow.sql import comma, split_identifier
+
+_REFERENCE = re.compile(
+    r"^\s*(?P<table>[^()]+?)\s*\(\s*(?P<columns>[^()]+?)\s*\)\s*(?:where\s+(?P<where>.+?)\s*)?$",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Child:
+    """Rows of `table` that point, by `columns`, at `target_columns` of a merged table."""
+
+    table: Table
+    columns: tuple[str, ...]
+    target_columns: tuple[str, ...]
+    name: str  #: of the foreign key, or the text of the declaration
+    declared: bool = True  #: by a foreign key of the database
+    where: str | None = None  #: which rows, when only the rule declares it
+
+    @property
+    def label(self) -> str:
+        return f"{self.table}({comma(self.columns)})"
+
+    @property
+    def indexed(self) -> bool:
+        """A usable index leads with the columns, in any order."""
+        wanted = set(self.columns)
+        return any(
+            i.valid and i.predicate is None and _leads(i.columns, wanted)
+            for i in self.table.indexes
+        )
+
+
+def _leads(elements: tuple[object, ...], wanted: set[str]) -> bool:
+    first = [getattr(e, "expression", "") for e in elements[: len(wanted)]]
+    return set(first) == wanted
+
+
+def children_of(table: Table, key: Key, snapshot: Snapshot) -> tuple[Child, ...]:
+    """All children of a table, in a stable order. Raises RuleError for a bad declaration."""
+    found = [
+        Child(
+            table=child,
+            columns=fk.columns,
+            target_columns=fk.target_columns,
+            name=fk.name,
+        )
+        for child in snapshot
+        for fk in child.foreign_keys
+        if fk.target == table.ident and not fk.inherited
+    ]
+    found.sort(key=lambda c: (str(c.table), c.name, c.columns))
+    return (*found, *_declared_by_rule(table, key, snapshot))
+
+
+def _declared_by_rule(table: Table, key: Key, snapshot: Snapshot) -> Iterator[Child]:
+    for text in key.also_referenced_by:
+        match = _REFERENCE.match(text)
+        if match is None:
+            raise RuleError(
+                f"also_referenced_by {text!r} should read 'table(column) where condition'.",
+                rule=key.label,
+            )
+        child = bind_table(match["table"], snapshot, key.label)
+        names = [n for part in match["columns"].split(",") for n in split_identifier(part.strip())]
+        columns = tuple(bind_column(n, child, snapshot.dialect, key.label).name for n in names)
+        where = match["where"]
+        if where is not None:
+            check_expression(where, "also_referenced_by", child, snapshot.dialect, key.label)
+        target = table.row_identity
+        if len(target) != len(columns):
+            raise RuleError(
+                f"also_referenced_by {text!r} names {len(columns)} columns; "
+                f"{table} is known by {len(target)}.",
+                rule=key.label,
+            )
+        yield Child(
+            table=child,
+            columns=columns,
+            target_columns=target,
+            name=text,
+            declared=False,
+            where=where,
+        )
