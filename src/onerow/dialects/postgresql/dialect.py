@@ -1,0 +1,324 @@
+"""Statements for PostgreSQL: keys, indexes, and the merge in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from onerow.dialects.base import (
+    Dialect,
+    MergeSpec,
+    Operation,
+    Restore,
+    archived_columns,
+    element_names,
+    keys_more_than_once,
+    members_by_keys,
+    members_by_window,
+    of,
+    ranked,
+    restored_columns,
+    same,
+)
+from onerow.dialects.postgresql import policies
+from onerow.dialects.postgresql.repoint import repoint
+from onerow.errors import RuleError
+from onerow.keys import BoundKey, KeyPart
+from onerow.schema import Column, Table
+from onerow.sql import Name, comma, conjunction, cut, quote
+
+BATCH = "pg_temp.onerow_batch"
+MEMBERS = "pg_temp.onerow_members"
+KEYS = "pg_temp.onerow_keys"
+
+#: What stands for NULL in an index before PostgreSQL 15; beside it stands `IS NULL`, so a real
+#: value that looks the same is still another one.
+_STAND_IN = {"N": "0", "S": "''", "B": "false"}
+
+
+class PostgreSQL(Dialect):
+    name: ClassVar[str] = "postgresql"
+    schema: ClassVar[str] = "onerow"
+    batch: ClassVar[str] = BATCH
+    keys: ClassVar[str] = KEYS
+    members: ClassVar[str] = MEMBERS
+    write_lock: ClassVar[str] = "row_exclusive"
+
+    # -- definition --------------------------------------------------------------------------
+
+    def create_unique_index(self, bound: BoundKey, name: str, *, online: bool = True) -> str:
+        how = "CONCURRENTLY " if online else ""
+        elements = comma(self.index_elements(bound))
+        equal = bound.key.nulls == "equal" and _knows_nulls_not_distinct(bound)
+        nulls = " NULLS NOT DISTINCT" if equal and any(p.nullable for p in bound.parts) else ""
+        where = f" WHERE ({bound.where})" if bound.where is not None else ""
+        return (
+            f"CREATE UNIQUE INDEX {how}{quote(name)} ON {bound.table.sql}"
+            f" ({elements}){nulls}{where}"
+        )
+
+    def index_elements(self, bound: BoundKey) -> tuple[str, ...]:
+        if not bound.parts:
+            return ("(true)",)
+        if bound.key.nulls != "equal" or _knows_nulls_not_distinct(bound):
+            return tuple(_element(p) for p in bound.parts)
+        return tuple(e for p in bound.parts for e in _null_proof(p, bound))
+
+    def drop_index(self, index: Name, *, online: bool = True) -> str:
+        return f"DROP INDEX {'CONCURRENTLY ' if online else ''}{index.sql}"
+
+    # -- merge -------------------------------------------------------------------------------
+
+    def policy_misfit(self, column: Column, policy: str) -> str | None:
+        return policies.misfit(column, policy)
+
+    def batch_table(self, spec: MergeSpec) -> tuple[str, ...]:
+        identity = spec.identity
+        p, s = element_names(identity, "p"), element_names(identity, "s")
+        columns = [
+            f"{quote(c)} AS {name}"
+            for names in (p, s)
+            for c, name in zip(identity, names, strict=True)
+        ]
+        return (
+            f"DROP TABLE IF EXISTS {BATCH}",
+            f"CREATE TEMPORARY TABLE onerow_batch ON COMMIT DELETE ROWS AS"
+            f" SELECT {comma(columns)}, 0::bigint AS rank, 0::bigint AS size"
+            f" FROM {spec.table.sql} LIMIT 0",
+            f"CREATE INDEX onerow_batch_s ON {BATCH} ({comma(s)})",
+        )
+
+    def list_keys(self, spec: MergeSpec) -> tuple[str, ...]:
+        drop = f"DROP TABLE IF EXISTS {KEYS}"
+        if not spec.bound.parts or _compares_nulls(spec.bound):
+            return (drop,)
+        # Without statistics on the keys their join is planned as if there were none.
+        create = f"CREATE TEMPORARY TABLE onerow_keys AS {keys_more_than_once(spec)}"
+        return (drop, create, f"ANALYZE {KEYS}")
+
+    def list_members(self, spec: MergeSpec, *, by_keys: bool) -> tuple[str, ...]:
+        rows = members_by_keys(spec, KEYS) if by_keys else members_by_window(spec)
+        return (
+            f"DROP TABLE IF EXISTS {MEMBERS}",
+            f"CREATE TEMPORARY TABLE onerow_members AS {rows}",
+            "CREATE INDEX onerow_members_grp ON pg_temp.onerow_members (grp)",
+            f"ANALYZE {MEMBERS}",
+        )
+
+    def rank(self, spec: MergeSpec, first: int, last: int) -> tuple[str, ...]:
+        # A row that was changed while its lock was awaited is returned, and tested against the
+        # filter, as it is then (manual §13.2.1), so locking and ranking can be one statement.
+        p = comma(element_names(spec.identity, "p"))
+        own = comma(map(quote, spec.identity))
+        these = f"({own}) IN (SELECT {p} FROM {MEMBERS} WHERE grp BETWEEN {first} AND {last})"
+        lock = f" ORDER BY {own} FOR UPDATE"
+        return (f"INSERT INTO {BATCH} {ranked(spec, self.order(spec), these, lock)}",)
+
+    def operations(
+        self, spec: MergeSpec, archives: dict[Name, str], op: int, batch: int
+    ) -> tuple[Operation, ...]:
+        out: list[Operation] = []
+        if spec.changes:
+            out.append(_merge_columns(spec, archives[spec.table.ident], op, batch))
+        for child in spec.children:
+            number = op + len(out)
+            out.append(repoint(spec, child, archives[child.table.ident], number, batch))
+        out.append(_delete(spec, archives[spec.table.ident], op + len(out), batch))
+        return tuple(out)
+
+    def create_archive(self, table: Table, name: str) -> str:
+        # The columns' own types: a value comes back through no text, and generated ones stay put.
+        columns = comma(f"{quote(c.name)} {c.type}" for c in archived_columns(table))
+        return (
+            f"CREATE TABLE {Name(self.schema, name).sql} (onerow_op bigint NOT NULL,"
+            f" onerow_batch bigint NOT NULL, onerow_after text, onerow_survivor text, {columns})"
+        )
+
+    def index_archive(self, archive: Name) -> tuple[str, ...]:
+        name = quote(cut(f"{archive.name}_op"))
+        return (
+            f"CREATE INDEX IF NOT EXISTS {name} ON {archive.sql} (onerow_op)",
+            f"ANALYZE {archive.sql}",
+        )
+
+    def restore(self, table: Table, archive: str, action: str, detail: str, op: int) -> Restore:
+        if action == "deleted":
+            return _restore_deleted(table, archive, op)
+        return _restore_changed(table, archive, detail, op, whole=action == "updated")
+
+
+def _knows_nulls_not_distinct(bound: BoundKey) -> bool:
+    return bound.version >= (15,)
+
+
+def _element(part: KeyPart) -> str:
+    if part.column and not part.folded:
+        return quote(part.column.name)
+    return part.sql if part.sql.startswith("(") else f"({part.sql})"
+
+
+def _null_proof(part: KeyPart, bound: BoundKey) -> tuple[str, ...]:
+    if not part.nullable:
+        return (_element(part),)
+    category = part.column.type_category if part.column else "S"
+    stand_in = _STAND_IN.get(category)
+    if stand_in is None:
+        raise RuleError(
+            f"NULLs of {part.label} cannot be made equal on PostgreSQL {bound.version[0]}; "
+            "PostgreSQL 15 can (NULLS NOT DISTINCT).",
+            rule=bound.label,
+        )
+    return (f"(coalesce({part.sql}, {stand_in}))", f"(({part.sql}) IS NULL)")
+
+
+def _compares_nulls(bound: BoundKey) -> bool:
+    return bound.key.nulls == "equal" and any(p.nullable for p in bound.parts)
+
+
+def _archive_into(archive: str, table: Table, *, survivor: bool = False) -> str:
+    columns = comma(quote(c.name) for c in archived_columns(table))
+    extra = ", onerow_survivor" if survivor else ""
+    return f"INSERT INTO {archive} (onerow_op, onerow_batch, onerow_after{extra}, {columns})"
+
+
+def row_text(alias: str, columns: Sequence[str]) -> str:
+    """The text that stands for a row's content; session settings fix how values are written."""
+    return f"ROW({comma(of(alias, columns))})::text"
+
+
+def row_hash(alias: str, table: Table) -> str:
+    columns = [c.name for c in restored_columns(table)]
+    return f"md5({row_text(alias, columns)})"
+
+
+def _merge_columns(spec: MergeSpec, archive: str, op: int, batch: int) -> Operation:
+    table, identity = spec.table, spec.identity
+    p = element_names(identity, "p")
+    group = policies.Group(
+        source=f"{BATCH} AS m JOIN {table.sql} AS o ON "
+        + same(of("o", identity), [f"m.{n}" for n in p]),
+        where=same([f"m.s{i}" for i, _ in enumerate(identity, 1)], [f"b.{n}" for n in p]),
+    )
+    merged = [policies.merged(change, group) for change in spec.changes]
+    values = comma(f"{m.value} AS v{i}" for i, m in enumerate(merged, 1))
+    sets = comma(f"{quote(c.column.name)} = v.v{i}" for i, c in enumerate(spec.changes, 1))
+    changed = " OR ".join(
+        m.changed(f"t.{quote(c.column.name)}", f"v.v{i}")
+        for i, (m, c) in enumerate(zip(merged, spec.changes, strict=True), 1)
+    )
+    keys = comma(f"b.{n}" for n in p)
+    here = same(of("t", identity), [f"v.{n}" for n in p])
+    old = comma(f"s.{quote(c.name)}" for c in archived_columns(table))
+    main = (
+        f"WITH v AS MATERIALIZED (SELECT {keys}, {values} FROM {BATCH} AS b"
+        f" JOIN {table.sql} AS s ON {same(of('s', identity), [f'b.{n}' for n in p])}"
+        f" WHERE b.rank = 1 AND b.size > 1),"
+        f" u AS (UPDATE {table.sql} AS t SET {sets} FROM v WHERE {here} AND ({changed})"
+        f" RETURNING {comma(f'v.{n}' for n in p)}, {row_hash('t', table)} AS h)"
+        f" {_archive_into(archive, table)} SELECT {op}, {batch}, u.h, {old}"
+        f" FROM {table.sql} AS s JOIN u ON {same(of('s', identity), [f'u.{n}' for n in p])}"
+    )
+    detail = comma(quote(c.column.name) for c in spec.changes)
+    return Operation(table=table.ident, action="updated", detail=detail, before=(), main=main)
+
+
+def _delete(spec: MergeSpec, archive: str, op: int, batch: int) -> Operation:
+    table, identity = spec.table, spec.identity
+    p = element_names(identity, "p")
+    s = comma(f"b.{n}" for n in element_names(identity, "s"))
+    columns = archived_columns(table)
+    gone = comma(f"t.{quote(c.name)} AS c{i}" for i, c in enumerate(columns, 1))
+    main = (
+        f"WITH d AS (DELETE FROM {table.sql} AS t USING {BATCH} AS b"
+        f" WHERE {same(of('t', identity), [f'b.{n}' for n in p])} AND b.rank > 1"
+        f" RETURNING ROW({s})::text AS survivor, {gone})"
+        f" {_archive_into(archive, table, survivor=True)} SELECT {op}, {batch}, NULL, survivor,"
+        f" {comma(f'c{i}' for i, _ in enumerate(columns, 1))} FROM d"
+    )
+    return Operation(table=table.ident, action="deleted", detail="", before=(), main=main)
+
+
+def _restore_deleted(table: Table, archive: str, op: int) -> Restore:
+    identity = table.row_identity
+    names = comma(map(quote, (c.name for c in restored_columns(table))))
+    ours = f"a.onerow_op = {op}"
+    here = same(of("t", identity), of("a", identity))
+    there = f"EXISTS (SELECT 1 FROM {table.sql} AS t WHERE {here})"
+    insert = (
+        f"INSERT INTO {table.sql} ({names}) OVERRIDING SYSTEM VALUE"
+        f" SELECT {comma(of('a', [c.name for c in restored_columns(table)]))} FROM {archive} AS a"
+        f" WHERE {conjunction([ours, f'NOT {there}', *_parents(table, archive, op)])}"
+        f" ON CONFLICT DO NOTHING"
+    )
+    keys = comma(of("a", identity))
+    return Restore(
+        lock=None,
+        changed=f"SELECT {keys}, 'a row with this key is there now' FROM {archive} AS a"
+        f" WHERE {ours} AND {there}",
+        statement=insert,
+        forced=(_overwrite(table, archive, op), insert),
+        missing=f"SELECT {keys}, 'a row that it refers to is gone, or its place in a unique key is"
+        f" taken' FROM {archive} AS a WHERE {ours} AND NOT {there}",
+    )
+
+
+def _parents(table: Table, archive: str, op: int) -> list[str]:
+    """Tests that every row which an archived row refers to is there, or comes back with it.
+
+    Under session_replication_role = replica the server would not check it.
+    """
+    tests = []
+    for fk in table.foreign_keys:
+        nulls = [f"a.{quote(c)} IS NULL" for c in fk.columns]
+        match = same(of("q", fk.target_columns), of("a", fk.columns))
+        found = [f"EXISTS (SELECT 1 FROM {fk.target.sql} AS q WHERE {match})"]
+        if fk.target == table.ident:
+            found.append(
+                f"EXISTS (SELECT 1 FROM {archive} AS q WHERE q.onerow_op = {op} AND {match})"
+            )
+        tests.append(f"({' OR '.join([*nulls, *found])})")
+    return tests
+
+
+def _overwrite(table: Table, archive: str, op: int) -> str:
+    identity = table.row_identity
+    columns = [c for c in restored_columns(table) if c.name not in identity]
+    columns = [c for c in columns if c.identity != "always"]
+    sets = comma(f"{quote(c.name)} = a.{quote(c.name)}" for c in columns)
+    here = same(of("t", identity), of("a", identity))
+    if not sets:
+        return "SELECT 1 WHERE false"
+    return (
+        f"UPDATE {table.sql} AS t SET {sets} FROM {archive} AS a"
+        f" WHERE a.onerow_op = {op} AND {here}"
+    )
+
+
+def _restore_changed(table: Table, archive: str, detail: str, op: int, *, whole: bool) -> Restore:
+    identity = table.row_identity
+    columns = detail.split(", ") if detail else []
+    now = row_hash("t", table) if whole else f"ROW({comma(f't.{c}' for c in columns)})::text"
+    here = same(of("t", identity), of("a", identity))
+    joined = f"{archive} AS a LEFT JOIN {table.sql} AS t ON {here}"
+    sets = comma(f"{c} = a.{c}" for c in columns)
+    gone = f"t.{quote(identity[0])} IS NULL"
+    update = (
+        f"UPDATE {table.sql} AS t SET {sets} FROM {archive} AS a"
+        f" WHERE a.onerow_op = {op} AND {here}"
+    )
+    names = comma(map(quote, (c.name for c in restored_columns(table))))
+    insert = (
+        f"INSERT INTO {table.sql} ({names}) OVERRIDING SYSTEM VALUE"
+        f" SELECT {comma(of('a', [c.name for c in restored_columns(table)]))} FROM {archive} AS a"
+        f" WHERE {conjunction([f'a.onerow_op = {op}', *_parents(table, archive, op)])}"
+        f" ON CONFLICT DO NOTHING"
+    )
+    return Restore(
+        lock=f"SELECT count(*) FROM (SELECT 1 FROM {table.sql} AS t JOIN {archive} AS a ON {here}"
+        f" WHERE a.onerow_op = {op} ORDER BY {comma(of('t', identity))} FOR UPDATE OF t) AS locked",
+        changed=f"SELECT {comma(of('a', identity))}, CASE WHEN {gone} THEN 'deleted since'"
+        f" ELSE 'changed since' END FROM {joined}"
+        f" WHERE a.onerow_op = {op} AND ({gone} OR {now} IS DISTINCT FROM a.onerow_after)",
+        statement=f"{update} AND {now} IS NOT DISTINCT FROM a.onerow_after",
+        forced=(update, insert),
+    )
