@@ -1,0 +1,222 @@
+"""Why a key's plan may not run: everything that can be known before anything is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from onerow.children import Child
+from onerow.dialects import Dialect, MergeSpec
+from onerow.facts import KeyFacts, MergeFacts
+from onerow.keys import BoundKey
+from onerow.plan import Blocker
+from onerow.schema import PARTITIONED, Index, Snapshot, Table, Trigger
+from onerow.sql import Name, comma, quote
+
+BIG_CHILD = 10_000  #: rows from which a scan of a child for every batch is not bearable
+
+
+def privileges(bound: BoundKey, children: Sequence[Child], snapshot: Snapshot) -> Iterator[Blocker]:
+    """What the role must be allowed to do."""
+    table = bound.table
+    if snapshot.read_only:
+        yield Blocker(
+            code="missing_privilege", message=f"{snapshot.database or 'The database'} is read-only."
+        )
+    if not table.we_own:
+        yield _lacks(
+            f"Only the owner of {table} ({table.owner}) may build its index; we are "
+            f"{snapshot.user}. Connect as {table.owner}, or GRANT {quote(table.owner)} TO "
+            f"{quote(snapshot.user)}."
+        )
+    for one, wanted in [
+        (table, ("select", "update", "delete")),
+        *((c.table, ("select", "update")) for c in children),
+    ]:
+        lacking = [p for p in wanted if p not in one.privileges]
+        if lacking:
+            words = comma(p.upper() for p in lacking)
+            yield _lacks(
+                f"The role {snapshot.user} may not {words} on {one}."
+                f" GRANT {words} ON {one.sql} TO {quote(snapshot.user)}."
+            )
+    if not snapshot.may_create_schema:
+        yield _lacks(
+            f"The journal needs a schema onerow, and {snapshot.user} may not make one. GRANT "
+            f"CREATE ON DATABASE {quote(snapshot.database)} TO {quote(snapshot.user)}, or CREATE "
+            f"SCHEMA onerow AUTHORIZATION {quote(snapshot.user)}."
+        )
+
+
+def _lacks(message: str) -> Blocker:
+    return Blocker(code="missing_privilege", message=message)
+
+
+def row_security(tables: Sequence[Table]) -> Iterator[Blocker]:
+    for table in tables:
+        if table.row_security_applies:
+            yield Blocker(
+                code="row_security_hides_rows",
+                message=f"Row security on {table} hides rows from us. Connect as a role with "
+                "BYPASSRLS, or as the owner where it is not forced.",
+            )
+
+
+def merging(
+    spec: MergeSpec, snapshot: Snapshot, facts: MergeFacts, key_facts: KeyFacts
+) -> Iterator[Blocker]:
+    """What stands in the way of changing rows."""
+    yield from _triggers(spec, snapshot)
+    yield from _publications(spec)
+    yield from _children(spec, facts, bool(key_facts.violations.groups))
+    if facts.undecided:
+        yield Blocker(
+            code="undecided_groups",
+            message=f"keep = {str(spec.bound.key.keep)!r}: of {facts.undecided:,} group(s) of "
+            f"{spec.bound} not exactly one row is chosen. Write yes for one row of each.",
+        )
+    for column, groups in facts.disagreements.items():
+        if groups:
+            yield Blocker(
+                code="undecided_groups",
+                message=f'merge = {{ {column} = "error" }}: {groups:,} group(s) of {spec.bound} '
+                f"hold different values of {column}. Settle them, or choose another policy.",
+            )
+    for index, groups in facts.collisions.items():
+        if groups:
+            yield Blocker(
+                code="colliding_children",
+                message=f"Re-pointing the children would break {index} for {groups:,} value(s). "
+                "Remove the doubles there first, or give that table a [[key]] rule of its own.",
+            )
+
+
+def _triggers(spec: MergeSpec, snapshot: Snapshot) -> Iterator[Blocker]:
+    """User triggers would write over what undo must find; they are kept from firing if we may."""
+    if snapshot.dialect == "sqlite":
+        return
+    for table in _touched(spec):
+        firing = firing_triggers(table)
+        stubborn = [t for t in firing if t.enabled in ("always", "replica")]
+        if stubborn or (firing and not (snapshot.may_suppress_triggers or table.we_own)):
+            names = comma(t.name for t in stubborn or firing)
+            yield Blocker(
+                code="trigger_not_suppressible",
+                message=f"The trigger {names} on {table} would fire while rows are merged, and "
+                f"{snapshot.user} may not keep it from that. Connect as a superuser or as "
+                f"{table.owner}, or GRANT SET ON PARAMETER session_replication_role.",
+            )
+
+
+def firing_triggers(table: Table) -> list[Trigger]:
+    """User triggers that a merge or its undo would set off."""
+    events = {"insert", "update", "delete"}
+    return [t for t in table.triggers if t.enabled != "disabled" and events & set(t.events)]
+
+
+def _touched(spec: MergeSpec) -> list[Table]:
+    seen = {t.ident: t for t in [spec.table, *(c.table for c in spec.children)]}
+    return list(seen.values())
+
+
+def _publications(spec: MergeSpec) -> Iterator[Blocker]:
+    for table in _touched(spec):
+        writes = any(p.updates or p.deletes for p in table.publications)
+        if writes and not _has_replica_identity(table):
+            yield Blocker(
+                code="publication_without_identity",
+                message=f"{table} is published ({comma(p.name for p in table.publications)}) and "
+                "has no replica identity, so PostgreSQL refuses UPDATE and DELETE on it. ALTER "
+                f"TABLE {table.sql} REPLICA IDENTITY FULL, or give it a primary key.",
+            )
+
+
+def _has_replica_identity(table: Table) -> bool:
+    match table.replica_identity:
+        case "full":
+            return True
+        case "index":
+            return any(i.replica_identity for i in table.indexes)
+        case "default":
+            return bool(table.primary_key)
+    return False
+
+
+def _children(spec: MergeSpec, facts: MergeFacts, merges: bool) -> Iterator[Blocker]:
+    for child in spec.children:
+        rows = facts.child_rows.get(child.label, 0)
+        if rows and not child.table.row_identity:
+            yield Blocker(
+                code="no_primary_key",
+                message=f"{child.table} refers to {spec.table} and has no primary key, so its "
+                "rows could not be found again by the undo. Give it one (an identity column does).",
+            )
+        if merges and rows > BIG_CHILD and not child.indexed:
+            columns = comma(map(quote, child.columns))
+            yield Blocker(
+                code="unindexed_child",
+                message=f"{child.label} has no index and over {BIG_CHILD:,} rows: every deleted "
+                f"parent would scan it. CREATE INDEX CONCURRENTLY ON {child.table.sql}"
+                f" ({columns}).",
+            )
+
+
+def replacing(bound: BoundKey, old: Sequence[Index], snapshot: Snapshot) -> Iterator[Blocker]:
+    """What leans on a key that is to go."""
+    for index in old:
+        name = Name(index.schema, index.name)
+        leaning = [fk for table in snapshot for fk in table.foreign_keys if fk.index == name]
+        for fk in leaning:
+            yield Blocker(
+                code="foreign_key_on_replaced_key",
+                message=f"The foreign key {fk.name} of {fk.table} leans on {index.name}, so that "
+                "key cannot be replaced. Keep it, or point the foreign key at another key first.",
+            )
+        if index.replica_identity:
+            yield Blocker(
+                code="replica_identity_on_replaced_key",
+                message=f"{index.name} is the replica identity of {bound.table}. ALTER TABLE "
+                f"{bound.table.sql} REPLICA IDENTITY to another index or FULL first.",
+            )
+
+
+def naming(bound: BoundKey, snapshot: Snapshot, free: set[str]) -> Iterator[Blocker]:
+    """An object that bears our name and is not ours is never touched."""
+    for table in snapshot:
+        if table.schema != bound.table.schema:
+            continue
+        if table.name == bound.name:
+            yield _taken(bound, f"{table.kind} {table}")
+        for index in table.indexes:
+            if index.name == bound.name and index.name not in free:
+                state = "" if index.valid else ", left invalid by a build that failed"
+                yield _taken(bound, f"index of {table}{state}", index)
+    for constraint in bound.table.constraints:
+        if constraint.name == bound.name and constraint.name not in free and not constraint.index:
+            yield _taken(bound, f"{constraint.kind} constraint of {bound.table}")
+
+
+def _taken(bound: BoundKey, what: str, index: Index | None = None) -> Blocker:
+    way = f" If nobody needs it: DROP INDEX {index.sql}." if index and not index.constraint else ""
+    return Blocker(
+        code="name_taken",
+        message=f"The name {bound.name} is taken by another {what}. Give the rule another name."
+        f"{way}",
+    )
+
+
+def partitions(bound: BoundKey, dialect: Dialect) -> Iterator[Blocker]:
+    if bound.table.kind != PARTITIONED:
+        return
+    missing = [c for c in bound.table.partition_columns if c not in bound.columns]
+    if missing:
+        yield Blocker(
+            code="partition_key_missing",
+            message=f"{bound.table} is partitioned by {comma(missing)}, which the key lacks; "
+            "PostgreSQL cannot enforce it across partitions. Add the column to the key.",
+        )
+    else:
+        yield Blocker(
+            code="unsupported",
+            message=f"{bound.table} is partitioned; keys of partitioned tables cannot be built "
+            "by this version.",
+        )

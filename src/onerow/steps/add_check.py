@@ -1,0 +1,49 @@
+"""Add a CHECK that holds for new rows at once; the old ones are looked at later."""
+
+from __future__ import annotations
+
+from onerow.keys import BoundKey
+from onerow.plan import Step
+from onerow.schema import Snapshot
+from onerow.sql import quote
+from onerow.steps import Action
+
+MODE = "transaction"
+
+
+def plan(bound: BoundKey, name: str, expression: str) -> Step:
+    return Step(
+        kind="add_check",
+        table=bound.table.ident,
+        rule=bound.label,
+        sentence=f"Add the check {name} for new rows: {expression}.",
+        sql=(
+            f"ALTER TABLE {bound.table.sql} ADD CONSTRAINT {quote(name)}"
+            f" CHECK ({expression}) NOT VALID",
+        ),
+        lock="access_exclusive",
+        lock_length="a moment",
+        rows=0,
+        undo=f"Drops the check {name}.",
+        args={"name": name, "expression": expression},
+    )
+
+
+def is_done(step: Step, snapshot: Snapshot) -> bool | None:
+    table = snapshot.get(step.table)
+    return table is not None and table.constraint(step.args["name"]) is not None
+
+
+def undo(step: Step, snapshot: Snapshot) -> tuple[Action, ...]:
+    if not is_done(step, snapshot):
+        return ()
+    name = quote(step.args["name"])
+    return (Action((f"ALTER TABLE {step.table.sql} DROP CONSTRAINT {name}",)),)
+
+
+def makes(step: Step) -> tuple[str, ...]:
+    return (str(step.args["name"]),)
+
+
+def takes(step: Step) -> tuple[str, ...]:
+    return ()

@@ -1,0 +1,100 @@
+"""Make one row of every duplicate group: merge columns, re-point children, archive, delete."""
+
+from __future__ import annotations
+
+from onerow.children import Child
+from onerow.dialects import Dialect, MergeSpec
+from onerow.keys import BoundKey
+from onerow.plan import Step
+from onerow.rules import rule_to_dict
+from onerow.schema import Snapshot
+from onerow.sql import Name, comma
+from onerow.steps import Action
+
+MODE = "merge"
+
+
+def plan(
+    spec: MergeSpec, dialect: Dialect, *, groups: int, surplus: int, decisions: str = ""
+) -> Step:
+    bound = spec.bound
+    archives = {t: Name(dialect.schema, f"onerow_archive_of_{t.name}").sql for t in _tables(spec)}
+    batch = dialect.rank(spec, 1, 100) + tuple(
+        s for o in dialect.operations(spec, archives, 1, 1) for s in o.statements
+    )
+    return Step(
+        kind="merge_duplicates",
+        table=bound.table.ident,
+        rule=bound.label,
+        sentence=_sentence(spec, groups, surplus),
+        sql=batch,
+        lock=dialect.write_lock,
+        lock_length="each batch",
+        transactional=True,
+        rows=surplus,
+        undo="Puts the archived rows back, and every child to the row that it pointed at.",
+        args={
+            "rule": rule_to_dict(bound.key),
+            "children": [c.label for c in spec.children],
+            **({"decisions": decisions} if decisions else {}),
+        },
+    )
+
+
+def _tables(spec: MergeSpec) -> tuple[Name, ...]:
+    return (spec.table.ident, *(c.table.ident for c in spec.children))
+
+
+def _sentence(spec: MergeSpec, groups: int, surplus: int) -> str:
+    bound = spec.bound
+    if not groups:
+        return (
+            f"No duplicates in {bound} now; any that arrive before its key stands are merged"
+            f" ({_survivor(bound)})."
+        )
+    rows = f"{surplus:,} surplus row{'s' * (surplus != 1)}"
+    several = f"{groups:,} group{'s' * (groups != 1)}"
+    return (
+        f"Merge {several} of duplicates in {bound}: {_survivor(bound)}{_columns(spec)};"
+        f"{_children(spec.children)} archive and delete {rows}."
+    )
+
+
+def _survivor(bound: BoundKey) -> str:
+    keep = bound.key.keep
+    match keep.how:
+        case "first":
+            return "keep the row with the lowest primary key"
+        case "manual":
+            return f"keep the rows that {keep.what} names"
+        case how:
+            return f"keep the row with the {how} {keep.what}"
+
+
+def _columns(spec: MergeSpec) -> str:
+    special = [f"{c.column.name} ({c.policy})" for c in spec.changes if c.policy != "fill"]
+    filled = any(c.policy == "fill" for c in spec.changes)
+    parts = ["fill what is NULL in it from the next best row that has it"] if filled else []
+    if special:
+        parts.append(f"merge {comma(special)}")
+    return "".join(f", {p}" for p in parts)
+
+
+def _children(children: tuple[Child, ...]) -> str:
+    return f" re-point {comma(c.label for c in children)};" if children else ""
+
+
+def is_done(step: Step, snapshot: Snapshot) -> bool | None:
+    return None  # rows tell, not the catalog
+
+
+def undo(step: Step, snapshot: Snapshot) -> tuple[Action, ...]:
+    return ()  # from the archive
+
+
+def makes(step: Step) -> tuple[str, ...]:
+    return ()
+
+
+def takes(step: Step) -> tuple[str, ...]:
+    return ()
