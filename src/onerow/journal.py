@@ -1,0 +1,446 @@
+"""The record of what was done, in the database that it was done to.
+
+On PostgreSQL it is the schema `onerow`, on SQLite tables named `onerow_…`. An entry commits in the
+same transaction as what it records, wherever the engine allows; where it does not, the intent is
+written first and the catalog tells afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from onerow.database import run
+from onerow.dialects import Operation
+from onerow.errors import OnerowError
+from onerow.plan import Plan, Step
+from onerow.sql import Name, literal
+
+#: Status -> the statuses it may turn into, and when.
+TRANSITIONS: Mapping[str, Mapping[str, str]] = {
+    "pending": {"running": "a runner takes it up"},
+    "running": {
+        "running": "another runner goes on where one was killed",
+        "done": "every step is done",
+        "stopped": "it was interrupted or met something that a person must see",
+        "failed": "a statement failed in a way that trying again does not mend",
+        "undone": "every step is taken back",
+    },
+    "stopped": {"running": "apply or undo goes on"},
+    "failed": {"running": "apply or undo tries again"},
+    "done": {"running": "undo begins"},
+    "undone": {"running": "undo --force goes over what was left alone"},
+}
+OPEN = ("pending", "running", "stopped", "failed")
+
+
+class Tables:
+    """The journal's tables, as SQLAlchemy Core sees them."""
+
+    def __init__(self, dialect: str) -> None:
+        schema, prefix = ("onerow", "") if dialect == "postgresql" else (None, "onerow_")
+        self.metadata = sa.MetaData(schema=schema)
+        time = sa.DateTime(timezone=True)
+
+        def table(name: str, *columns: Any) -> sa.Table:
+            return sa.Table(prefix + name, self.metadata, *columns)
+
+        self.migration = table("migration", sa.Column("version", sa.Integer, primary_key=True))
+        self.run = table(
+            "run",
+            sa.Column("id", sa.Text, primary_key=True),
+            sa.Column("plan_id", sa.Text, nullable=False),
+            sa.Column("fingerprint", sa.Text, nullable=False),
+            sa.Column("plan", sa.Text, nullable=False),
+            sa.Column("direction", sa.Text, nullable=False),
+            sa.Column("status", sa.Text, nullable=False),
+            sa.Column("message", sa.Text, nullable=False),
+            sa.Column("runner", sa.Text, nullable=False),
+            sa.Column("started_at", time, nullable=False),
+            sa.Column("finished_at", time),
+        )
+        self.step = table(
+            "step",
+            sa.Column("run_id", sa.Text, primary_key=True),
+            sa.Column("step_id", sa.Text, primary_key=True),
+            sa.Column("position", sa.Integer, nullable=False),
+            sa.Column("kind", sa.Text, nullable=False),
+            sa.Column("status", sa.Text, nullable=False),
+            sa.Column("rows", sa.BigInteger, nullable=False),
+            sa.Column("seconds", sa.Float, nullable=False),
+            sa.Column("message", sa.Text, nullable=False),
+        )
+        self.archive = table(
+            "archive",
+            sa.Column("run_id", sa.Text, primary_key=True),
+            sa.Column("schema_name", sa.Text, primary_key=True),
+            sa.Column("table_name", sa.Text, primary_key=True),
+            sa.Column("archive_name", sa.Text, nullable=False),
+        )
+        self.operation = table(
+            "operation",
+            sa.Column("run_id", sa.Text, primary_key=True),
+            sa.Column("op", sa.BigInteger, primary_key=True, autoincrement=False),
+            sa.Column("step_id", sa.Text, nullable=False),
+            sa.Column("batch", sa.BigInteger, nullable=False),
+            sa.Column("schema_name", sa.Text, nullable=False),
+            sa.Column("table_name", sa.Text, nullable=False),
+            sa.Column("action", sa.Text, nullable=False),
+            sa.Column("detail", sa.Text, nullable=False),
+            sa.Column("rows", sa.BigInteger, nullable=False),
+            sa.Column("undone", sa.Boolean, nullable=False),
+        )
+        self.left_alone = table(
+            "left_alone",
+            sa.Column("run_id", sa.Text, primary_key=True),
+            sa.Column("op", sa.BigInteger, primary_key=True, autoincrement=False),
+            sa.Column("key", sa.Text, primary_key=True),
+            sa.Column("reason", sa.Text, nullable=False),
+        )
+
+
+#: One function a version; a version that was released is never changed.
+MIGRATIONS: tuple[Callable[[Connection, Tables], None], ...] = (
+    lambda connection, tables: tables.metadata.create_all(connection),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    id: str
+    kind: str
+    status: str
+    rows: int
+    seconds: float
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    id: str
+    plan_id: str
+    plan: Plan
+    direction: str
+    status: str
+    message: str
+    runner: str
+    started_at: datetime
+    finished_at: datetime | None
+    steps: tuple[StepRecord, ...] = ()
+    archived: int = 0
+
+    @property
+    def open(self) -> bool:
+        return self.status in OPEN
+
+    def step(self, step_id: str) -> StepRecord:
+        return next(s for s in self.steps if s.id == step_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationRecord:
+    op: int
+    step_id: str
+    batch: int
+    table: Name
+    action: str
+    detail: str
+    rows: int
+    undone: bool
+
+
+def runner_name() -> str:
+    """Who runs: host and process id."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def new_run_id() -> str:
+    return f"{datetime.now(UTC):%Y%m%d}-{secrets.token_hex(4)}"
+
+
+class Journal:
+    """Reads and writes the record. Every method runs in the caller's transaction."""
+
+    def __init__(self, connection: Connection, dialect: str) -> None:
+        self.connection = connection
+        self.dialect = dialect
+        self.tables = Tables(dialect)
+
+    # -- being there -------------------------------------------------------------------------
+
+    def exists(self) -> bool:
+        inspector = sa.inspect(self.connection)
+        table = self.tables.migration
+        return bool(inspector.has_table(table.name, schema=table.schema))
+
+    def create(self) -> None:
+        """Makes the journal, or brings it up to this version."""
+        if self.dialect == "postgresql":
+            # IF NOT EXISTS still asks for CREATE on the database, so look first.
+            found = self.connection.scalar(
+                sa.text("SELECT 1 FROM pg_namespace WHERE nspname = 'onerow'")
+            )
+            if not found:
+                run(self.connection, "CREATE SCHEMA onerow")
+        self.tables.migration.create(self.connection, checkfirst=True)
+        done = self.connection.scalar(sa.select(sa.func.max(self.tables.migration.c.version))) or 0
+        if done > len(MIGRATIONS):
+            raise OnerowError("The journal was written by a newer onerow.", hint="Update onerow.")
+        for version, migrate in enumerate(MIGRATIONS[done:], done + 1):
+            migrate(self.connection, self.tables)
+            self.connection.execute(self.tables.migration.insert().values(version=version))
+
+    # -- runs --------------------------------------------------------------------------------
+
+    def begin(self, plan: Plan) -> str:
+        run_id = new_run_id()
+        self.connection.execute(
+            self.tables.run.insert().values(
+                id=run_id,
+                plan_id=plan.id,
+                fingerprint=plan.fingerprint,
+                plan=plan.to_json(),
+                direction="apply",
+                status="running",
+                message="",
+                runner=runner_name(),
+                started_at=datetime.now(UTC),
+            )
+        )
+        rows = [
+            {
+                "run_id": run_id,
+                "step_id": step.id,
+                "position": position,
+                "kind": step.kind,
+                "status": "pending",
+                "rows": 0,
+                "seconds": 0.0,
+                "message": "",
+            }
+            for position, step in enumerate(plan.steps)
+        ]
+        self.connection.execute(self.tables.step.insert(), rows)
+        return run_id
+
+    def runs(self) -> tuple[RunRecord, ...]:
+        """All runs, the newest first."""
+        order = sa.desc(self.tables.run.c.started_at)
+        rows = self.connection.execute(sa.select(self.tables.run).order_by(order)).mappings()
+        return tuple(self._record(r) for r in rows.all())
+
+    def run(self, run_id: str) -> RunRecord | None:
+        found = self.connection.execute(
+            sa.select(self.tables.run).where(self.tables.run.c.id == run_id)
+        ).mappings()
+        row = found.one_or_none()
+        return self._record(row) if row else None
+
+    def _record(self, row: Mapping[Any, Any]) -> RunRecord:
+        step, operation = self.tables.step, self.tables.operation
+        steps = self.connection.execute(
+            sa.select(step).where(step.c.run_id == row["id"]).order_by(step.c.position)
+        ).mappings()
+        archived = self.connection.scalar(
+            sa.select(sa.func.coalesce(sa.func.sum(operation.c.rows), 0)).where(
+                operation.c.run_id == row["id"], operation.c.action == "deleted"
+            )
+        )
+        return RunRecord(
+            id=row["id"],
+            plan_id=row["plan_id"],
+            plan=Plan.from_json(row["plan"]),
+            direction=row["direction"],
+            status=row["status"],
+            message=row["message"],
+            runner=row["runner"],
+            started_at=row["started_at"],
+            finished_at=row["finished_at"],
+            steps=tuple(
+                StepRecord(
+                    id=s["step_id"],
+                    kind=s["kind"],
+                    status=s["status"],
+                    rows=s["rows"],
+                    seconds=s["seconds"],
+                    message=s["message"],
+                )
+                for s in steps
+            ),
+            archived=int(archived or 0),
+        )
+
+    def set_run(
+        self, run_id: str, status: str, *, direction: str | None = None, message: str = ""
+    ) -> None:
+        """Moves a run to a status. Raises OnerowError for a move that `TRANSITIONS` lacks."""
+        table = self.tables.run
+        now = self.connection.scalar(sa.select(table.c.status).where(table.c.id == run_id))
+        if status not in TRANSITIONS[str(now)]:
+            raise OnerowError(f"Run {run_id} is {now} and cannot become {status}.")
+        values: dict[str, Any] = {"status": status, "message": message}
+        values["finished_at"] = None if status == "running" else datetime.now(UTC)
+        if status == "running":
+            values["runner"] = runner_name()
+        if direction:
+            values["direction"] = direction
+        self.connection.execute(table.update().where(table.c.id == run_id).values(**values))
+
+    # -- steps -------------------------------------------------------------------------------
+
+    def set_step(
+        self,
+        run_id: str,
+        step: Step,
+        status: str,
+        *,
+        add_rows: int = 0,
+        add_seconds: float = 0.0,
+        message: str = "",
+    ) -> None:
+        table = self.tables.step
+        self.connection.execute(
+            table.update()
+            .where(table.c.run_id == run_id, table.c.step_id == step.id)
+            .values(
+                status=status,
+                rows=table.c.rows + add_rows,
+                seconds=table.c.seconds + add_seconds,
+                message=message,
+            )
+        )
+
+    # -- archive -----------------------------------------------------------------------------
+
+    def archives(self, run_id: str) -> dict[Name, Name]:
+        """Table -> the table that holds its archived rows."""
+        table = self.tables.archive
+        rows = self.connection.execute(sa.select(table).where(table.c.run_id == run_id))
+        schema = "onerow" if self.dialect == "postgresql" else "main"
+        return {Name(r.schema_name, r.table_name): Name(schema, r.archive_name) for r in rows}
+
+    def add_archive(self, run_id: str, table: Name) -> Name:
+        """Takes down a new archive table; making it is the caller's, in the same transaction."""
+        number = len(self.archives(run_id)) + 1
+        prefix = "archive" if self.dialect == "postgresql" else "onerow_archive"
+        name = f"{prefix}_{run_id.replace('-', '_')}_{number}"
+        self.connection.execute(
+            self.tables.archive.insert().values(
+                run_id=run_id, schema_name=table.schema, table_name=table.name, archive_name=name
+            )
+        )
+        return Name("onerow" if self.dialect == "postgresql" else "main", name)
+
+    def next_numbers(self, run_id: str) -> tuple[int, int]:
+        """The next free numbers of an operation and of a batch."""
+        c = self.tables.operation.c
+        row = self.connection.execute(
+            sa.select(sa.func.max(c.op), sa.func.max(c.batch)).where(c.run_id == run_id)
+        ).one()
+        return int(row[0] or 0) + 1, int(row[1] or 0) + 1
+
+    def add_operations(
+        self,
+        run_id: str,
+        step: Step,
+        batch: int,
+        done: Iterable[tuple[int, Operation, int]],
+    ) -> None:
+        """Takes down (number, operation, archived rows) of a batch; those of no row stay out."""
+        rows = [
+            {
+                "run_id": run_id,
+                "op": op,
+                "step_id": step.id,
+                "batch": batch,
+                "schema_name": operation.table.schema,
+                "table_name": operation.table.name,
+                "action": operation.action,
+                "detail": operation.detail,
+                "rows": count,
+                "undone": False,
+            }
+            for op, operation, count in done
+            if count
+        ]
+        if rows:
+            self.connection.execute(self.tables.operation.insert(), rows)
+
+    def operations(self, run_id: str, step_id: str | None = None) -> tuple[OperationRecord, ...]:
+        """Archived operations, the newest first: the order in which they are taken back."""
+        table = self.tables.operation
+        query = sa.select(table).where(table.c.run_id == run_id).order_by(sa.desc(table.c.op))
+        if step_id:
+            query = query.where(table.c.step_id == step_id)
+        return tuple(
+            OperationRecord(
+                op=r.op,
+                step_id=r.step_id,
+                batch=r.batch,
+                table=Name(r.schema_name, r.table_name),
+                action=r.action,
+                detail=r.detail,
+                rows=r.rows,
+                undone=bool(r.undone),
+            )
+            for r in self.connection.execute(query)
+        )
+
+    def set_undone(self, run_id: str, op: int) -> None:
+        table = self.tables.operation
+        self.connection.execute(
+            table.update().where(table.c.run_id == run_id, table.c.op == op).values(undone=True)
+        )
+
+    def leave_alone(self, run_id: str, op: int, rows: Mapping[str, str]) -> None:
+        """Takes down rows (key as JSON -> reason) that an undo did not touch."""
+        table = self.tables.left_alone
+        self.connection.execute(table.delete().where(table.c.run_id == run_id, table.c.op == op))
+        values = [
+            {"run_id": run_id, "op": op, "key": key, "reason": reason}
+            for key, reason in rows.items()
+        ]
+        if values:
+            self.connection.execute(table.insert(), values)
+
+    def left_alone(self, run_id: str) -> list[dict[str, Any]]:
+        """`{table, key, reason}` of every row that the undo of a run left alone."""
+        left, op = self.tables.left_alone, self.tables.operation
+        query = (
+            sa.select(op.c.schema_name, op.c.table_name, left.c.key, left.c.reason)
+            .join(op, sa.and_(op.c.run_id == left.c.run_id, op.c.op == left.c.op))
+            .where(left.c.run_id == run_id)
+            .order_by(left.c.op, left.c.key)
+        )
+        return [
+            {
+                "table": f"{r.schema_name}.{r.table_name}",
+                "key": json.loads(r.key),
+                "reason": r.reason,
+            }
+            for r in self.connection.execute(query)
+        ]
+
+    def operations_left_alone(self, run_id: str) -> frozenset[int]:
+        """Numbers of the operations of which an undo left rows alone."""
+        table = self.tables.left_alone
+        rows = self.connection.execute(sa.select(table.c.op).where(table.c.run_id == run_id))
+        return frozenset(r.op for r in rows)
+
+    def archived_count(self, archive: Name, op: int | None = None) -> int:
+        where = f" WHERE onerow_op = {op}" if op is not None else ""
+        return int(run(self.connection, f"SELECT count(*) FROM {archive.sql}{where}").scalar_one())
+
+
+def advisory_lock_sql() -> str:
+    """One runner a database: a session-level lock on a number made of our name."""
+    return f"SELECT pg_try_advisory_lock(hashtext({literal('onerow')}), 0)"

@@ -1,0 +1,177 @@
+"""The connection that changes things: it exists only while its holder is the one runner.
+
+Every statement that takes a strong lock goes through `Session.short`, which bounds the wait and
+tries again; concurrent index builds go through `Session.alone`, without a lock timeout.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import filelock
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from onerow.database import Database, is_lock_failure, run
+from onerow.dialects import Dialect, dialect
+from onerow.errors import AnotherRunner, Stopped
+from onerow.journal import Journal, advisory_lock_sql
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much a change may get in the way. Times in seconds."""
+
+    lock_timeout: float = 0.5  #: how long readers and writers may stand behind us, per try
+    lock_tries: int = 40
+    every_nth_long: int = 5  #: this try outlasts deadlock_timeout, so that autovacuum gives way
+    long_timeout: float = 1.5
+    batch_time: float = 0.08  #: target of one batch
+    batch_rows: int = 2_000  #: rows of the first batch
+    most_batch_rows: int = 20_000
+    passes: int = 8  #: merge and build again when duplicates keep arriving
+    build_budget: float = 3_600.0  #: wall clock of one concurrent build
+    budget: float | None = None  #: wall clock of the whole run
+
+
+@contextmanager
+def one_runner(database: Database, limits: Limits) -> Iterator[Session]:
+    """A session that holds the runner's lock.
+
+    Raises:
+        AnotherRunner: somebody else holds it.
+    """
+    if database.dialect == "sqlite":
+        with _file_lock(database), database.connect() as connection:
+            run(connection, "PRAGMA foreign_keys = OFF")
+            connection.rollback()
+            yield Session(database, connection, limits)
+        return
+    with database.connect() as connection:
+        if not run(connection, advisory_lock_sql()).scalar_one():
+            raise AnotherRunner(
+                f"Another onerow is at work on {database}.", hint="`onerow status` tells on what."
+            )
+        connection.commit()
+        yield Session(database, connection, limits)
+
+
+@contextmanager
+def _file_lock(database: Database) -> Iterator[None]:
+    path = database.path.absolute()
+    lock = filelock.FileLock(f"{path}.onerow-lock", timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise AnotherRunner(
+            f"Another onerow is at work on {database}.", hint="`onerow status` tells on what."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class Session:
+    """A connection under the runner's lock, and the ways to use it."""
+
+    def __init__(self, database: Database, connection: Connection, limits: Limits) -> None:
+        self.database = database
+        self.connection = connection
+        self.limits = limits
+        self.dialect: Dialect = dialect(database.dialect)
+        self.journal = Journal(connection, database.dialect)
+        self.started = time.monotonic()
+
+    @contextmanager
+    def transaction(self, lock_timeout: float | None = None) -> Iterator[Connection]:
+        """One writing transaction."""
+        if self.database.dialect == "sqlite":
+            self.connection.execution_options(onerow_begin="IMMEDIATE")
+        with self.connection.begin():
+            if lock_timeout is not None and self.database.dialect == "postgresql":
+                run(self.connection, f"SET LOCAL lock_timeout = {int(lock_timeout * 1000)}")
+            yield self.connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        if self.database.dialect == "sqlite":
+            self.connection.execution_options(onerow_begin="DEFERRED")
+        with self.connection.begin():
+            yield self.connection
+
+    def short(self, work: Callable[[Connection], T], on_wait: Callable[[int], None]) -> T:
+        """Run `work` in a transaction that waits for locks only shortly, and again if in vain.
+
+        PostgreSQL queues everybody else behind a waiting ACCESS EXCLUSIVE, so the timeout is how
+        long each try stops the application. Autovacuum gives way only after deadlock_timeout (1 s
+        by default), which is why some tries wait longer than that.
+
+        Raises:
+            Stopped: every try was in vain.
+        """
+        limits = self.limits
+        for attempt in range(1, limits.lock_tries + 1):
+            long = attempt % limits.every_nth_long == 0
+            try:
+                with self.transaction(limits.long_timeout if long else limits.lock_timeout):
+                    return work(self.connection)
+            except DBAPIError as error:
+                if not is_lock_failure(error):
+                    raise
+                on_wait(attempt)
+                time.sleep(backoff(attempt))
+        raise Stopped(
+            f"Could not get the lock in {limits.lock_tries} tries; somebody holds it.",
+            hint="`onerow apply` tries again.",
+        )
+
+    def alone(self, sql: str) -> None:
+        """Run one statement outside of any transaction, without a lock timeout (PostgreSQL)."""
+        connection = self.connection.execution_options(isolation_level="AUTOCOMMIT")
+        try:
+            run(connection, "SET lock_timeout = 0")
+            run(connection, sql)
+        finally:
+            if not connection.invalidated:
+                connection.rollback()
+                connection.execution_options(isolation_level="READ COMMITTED")
+
+    def check_budget(self) -> None:
+        """Raises Stopped when the run has used up its time."""
+        budget = self.limits.budget
+        if budget is not None and time.monotonic() - self.started > budget:
+            raise Stopped(f"The budget of {budget:g} s is used up.", hint="`onerow apply` goes on.")
+
+
+def backoff(attempt: int) -> float:
+    """Seconds to wait before the next try: exponential, with full jitter, at most 2 s."""
+    return float(random.uniform(0.05, min(2.0, 0.05 * 2 ** min(attempt, 6))))
+
+
+def guarded(connection: Connection, statements: Sequence[str]) -> None:
+    """Run statements that must not break a foreign key (SQLite, with enforcement off).
+
+    Raises:
+        Stopped: some row would refer to one that is not there, and did not before.
+    """
+    if run(connection, "PRAGMA foreign_keys").scalar():
+        # Inside a transaction the pragma is ignored, and DROP TABLE would delete the children.
+        raise Stopped("foreign_keys is on, so no table can be made again.")
+    count = "SELECT count(*) FROM pragma_foreign_key_check"
+    before = run(connection, count).scalar_one()
+    run_all(connection, statements)
+    if run(connection, count).scalar_one() > before:
+        raise Stopped("The rebuild would break a foreign key; nothing was changed.")
+
+
+def run_all(connection: Connection, statements: Sequence[str]) -> None:
+    for sql in statements:
+        run(connection, sql)
