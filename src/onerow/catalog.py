@@ -24,14 +24,11 @@ from onerow.dialects.queries import load
 from onerow.dialects.sqlite import snapshot as sqlite
 from onerow.errors import DatabaseError
 from onerow.schema import Snapshot
-from onerow.sql import Name, literal
+from onerow.sql import Name, comma, literal
 
 TRIES = 10
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.4  #: seconds; doubles from try to try
-
-#: Printing a definition waits for whoever alters the table. Compiling takes longer than these
-#: queries do, and the planner is tempted by their size.
-_OWN_SETTINGS = "SELECT set_config('lock_timeout', '1s', true), set_config('jit', 'off', true)"
+LOCK_TIMEOUT = "1s"  #: printing a definition waits for whoever alters the table
 
 #: What the printing functions raise when an object goes away under them (XX000 "cache lookup
 #: failed", 42P01), what a standby raises (40001), and a lock that is held for long (55P03).
@@ -87,6 +84,7 @@ def snapshot_of(
     It sees what the transaction has changed. Arguments and result as of `read_snapshot`.
 
     Raises:
+        ValueError: the connection is in autocommit mode, so that there is no transaction.
         DatabaseError: a definition was dropped while it was read.
         sqlalchemy.exc.DBAPIError: the database refused.
     """
@@ -95,8 +93,11 @@ def snapshot_of(
         rows = _sqlite_rows(connection)
         return sqlite.build(rows, scope.tables, read_only=_is_read_only(connection, rows))
     rows = _postgresql_rows(connection, scope)
-    path = rows["server"][0].search_path_setting
-    run(connection, f"SELECT set_config('search_path', {literal(path)}, true)")
+    _set(
+        connection,
+        search_path=rows["server"][0].search_path_setting,
+        jit=rows["server"][0].jit_setting,
+    )
     try:
         return postgresql.build(rows, scope.schemas)
     except CatalogMoved as error:
@@ -151,18 +152,16 @@ def _rows_of_own_transaction(engine: Engine, scope: _Scope) -> postgresql.Rows:
         connection = connection.execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
-        return _postgresql_rows(connection, scope, _OWN_SETTINGS)
+        return _postgresql_rows(connection, scope, lock_timeout=LOCK_TIMEOUT)
 
 
-def _postgresql_rows(
-    connection: Connection, scope: _Scope, settings: str | None = None
-) -> postgresql.Rows:
-    """All answers. Leaves the search path of the transaction empty."""
+def _postgresql_rows(connection: Connection, scope: _Scope, **settings: str) -> postgresql.Rows:
+    """All answers. Leaves the transaction with settings of its own, the search path among them."""
     answers = {"server": _ask(connection, "server")}
     server = answers["server"][0]
     version = (server.version_number // 10000,)
-    if settings:
-        run(connection, settings)
+    # Compiling takes longer than these queries do, and the planner is tempted by their size.
+    _set(connection, jit="off", **settings)
     answers["trigger_suppression"] = _ask(connection, "trigger_suppression", version)
     answers["tables"] = _ask(
         connection,
@@ -179,9 +178,17 @@ def _postgresql_rows(
     answers["collations"] = run(connection, folding).all() if folding else []
     # Printed with an empty search path a definition names its schemas, so that it can be run
     # again whatever the path is then; pg_dump does so too.
-    run(connection, "SELECT set_config('search_path', '', true)")
+    _set(connection, search_path="")
     answers["definitions"] = _ask(connection, "definitions", relations=relations)
+    if not all(row.qualified for row in answers["definitions"][:1]):
+        raise ValueError("A snapshot needs a transaction; this connection is in autocommit mode.")
     return answers
+
+
+def _set(connection: Connection, **settings: str) -> None:
+    """Settings of this transaction."""
+    calls = [f"set_config('{name}', {literal(value)}, true)" for name, value in settings.items()]
+    run(connection, f"SELECT {comma(calls)}")
 
 
 def _ask(

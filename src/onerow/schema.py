@@ -30,14 +30,14 @@ class Column:
     not_null: bool = False
     """NOT NULL holds for every row: by the column, or by a validated CHECK (c IS NOT NULL)."""
     not_null_declared: bool = False
-    """The column itself is marked NOT NULL (pg_attribute.attnotnull, and valid on PostgreSQL 18)."""
+    """The column itself is marked NOT NULL (pg_attribute.attnotnull; from 18 validated too)."""
     default: str | None = None
     identity: str = ""  #: '', 'always', 'by default'
     generated: str = ""  #: '', 'stored', 'virtual'
     generation: str | None = None  #: the expression of a generated column; `default` is then None
     collation: str = ""  #: '' for the type's own
     collation_deterministic: bool = True
-    case_insensitive: bool = False  #: citext, a nondeterministic collation that ignores case, NOCASE
+    case_insensitive: bool = False  #: citext, NOCASE, a nondeterministic collation without case
     has_equality: bool = True  #: the type has a default B-tree operator class
     comment: str | None = None
 
@@ -131,7 +131,7 @@ class ForeignKey:
     enforced: bool = True
     deferrable: bool = False
     deferred: bool = False
-    index: Name | None = None  #: the unique index of the target it leans on (pg_constraint.conindid)
+    index: Name | None = None  #: the target's unique index that it leans on (conindid)
     inherited: bool = False  #: a partition's copy of its parent's constraint
     period: bool = False  #: PostgreSQL 18: the last column is a range that must be covered
     definition: str = ""
@@ -268,7 +268,7 @@ class Snapshot:
         return iter(self.tables)
 
     def references_to(self, name: Name) -> tuple[ForeignKey, ...]:
-        """Foreign keys that point at a table, self-references included, without partition copies."""
+        """Foreign keys to a table, self-references included, without copies on partitions."""
         return tuple(
             fk
             for table in self.tables

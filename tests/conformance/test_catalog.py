@@ -18,6 +18,7 @@ from sqlalchemy.pool import NullPool
 from onerow import catalog
 from onerow.catalog import read_snapshot, snapshot_of
 from onerow.database import Database
+from onerow.dialects.queries import load
 from onerow.errors import DatabaseError
 from onerow.schema import (
     FOREIGN,
@@ -362,6 +363,16 @@ def test_inside_a_transaction_its_own_changes_are_seen(every_url: str) -> None:
         connection.exec_driver_sql("INSERT INTO t VALUES (1)")
         connection.exec_driver_sql("DROP INDEX fresh")
         assert table_of(snapshot_of(connection), "t").indexes == ()
+
+
+def test_a_connection_without_transactions_is_refused(url: str) -> None:
+    """Its definitions would lack their schemas, and no two queries would see the same moment."""
+    execute(url, "CREATE TABLE t (a int PRIMARY KEY)")
+    with (
+        Database(url).connect(autocommit=True) as connection,
+        pytest.raises(ValueError, match="autocommit"),
+    ):
+        snapshot_of(connection)
 
 
 def test_reading_leaves_nothing_open(every_url: str) -> None:
@@ -737,7 +748,7 @@ def test_exclusion_constraints(url: str) -> None:
 
 
 def test_definitions_can_be_run_whatever_the_search_path(url: str) -> None:
-    """They name the schemas of tables, types and functions; expressions read as they are written."""
+    """They name the schemas of all that they use; expressions read as they are written."""
     execute(
         url,
         "CREATE FUNCTION fold(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT lower($1)'",
@@ -1207,7 +1218,7 @@ def test_an_index_dropped_while_we_read_is_read_again(url: str) -> None:
     """The server prints NULL for it; half of an index must not get out."""
     execute(url, "CREATE TABLE t (a int)", "CREATE UNIQUE INDEX i ON t (a) WHERE a > 0")
     engine = Database(url).engine
-    with before_query(engine, "pg_get_indexdef(i.indexrelid)", drop := _once(url, "DROP INDEX i")):
+    with before_query(engine, "pg_get_indexdef(i.indexrelid)", drop := Once(url, "DROP INDEX i")):
         assert table_of(read_snapshot(engine), "t").indexes == ()
     assert drop.calls == 1
 
@@ -1221,7 +1232,7 @@ def test_a_table_dropped_while_we_read_is_read_again(url: str) -> None:
         "CREATE TABLE left_over (a int)",
     )
     engine = Database(url).engine
-    with before_query(engine, "pg_get_constraintdef", drop := _once(url, "DROP TABLE t, p")):
+    with before_query(engine, "pg_get_constraintdef", drop := Once(url, "DROP TABLE t, p")):
         assert names(read_snapshot(engine)) == ["left_over"]
     assert drop.calls == 1
 
@@ -1230,12 +1241,12 @@ def test_a_default_dropped_while_we_read_is_read_again(url: str) -> None:
     """A column without its default is not what anybody had."""
     execute(url, "CREATE TABLE t (a int DEFAULT 3)")
     engine = Database(url).engine
-    with before_query(engine, "pg_attrdef", drop := _once(url, "DROP TABLE t")):
+    with before_query(engine, "pg_attrdef", drop := Once(url, "DROP TABLE t")):
         assert read_snapshot(engine).tables == ()
     assert drop.calls == 1
 
 
-class _once:  # noqa: N801
+class Once:
     """Runs statements the first time that it is called."""
 
     def __init__(self, url: str, *statements: str) -> None:
@@ -1562,7 +1573,7 @@ def test_every_query_sees_the_same_moment(sqlite_url: str) -> None:
     """Also through an engine of SQLAlchemy's own making, which begins nothing for a SELECT."""
     execute(sqlite_url, "PRAGMA journal_mode = wal", "CREATE TABLE t (a)")
     engine = create_engine(sqlite_url, poolclass=NullPool)
-    late = _once(sqlite_url, "CREATE INDEX late ON t (a)", "CREATE TABLE later (a)")
+    late = Once(sqlite_url, "CREATE INDEX late ON t (a)", "CREATE TABLE later (a)")
     with before_query(engine, "pragma_index_list", late):
         snapshot = read_snapshot(engine)
     assert names(snapshot) == ["t"]
@@ -1581,3 +1592,21 @@ def test_a_definition_that_is_not_understood_is_said(sqlite_url: str) -> None:
         "WHERE name = 'i'",
     )
     assert index(table_of(read(sqlite_url), "t"), "i").predicate == "a > 0"
+
+
+def test_storage_of_virtual_tables_is_known_before_table_list(sqlite_url: str) -> None:
+    """The variant for SQLite 3.35 and 3.36 finds by name what newer ones are told."""
+    execute(
+        sqlite_url,
+        "CREATE VIRTUAL TABLE words USING fts5(body)",
+        "CREATE VIRTUAL TABLE old USING fts4(body)",
+        "CREATE VIRTUAL TABLE places USING rtree(id, a, b)",
+        "CREATE TABLE words_of (a)",
+    )
+    with Database(sqlite_url).connect() as connection:
+        new, old = (
+            set(connection.exec_driver_sql(load("sqlite", "kinds", version)).scalars())
+            for version in ((3, 37), (3, 36))
+        )
+    assert new == old
+    assert "places_node" in old

@@ -13,11 +13,6 @@ def _limit(file: str) -> tuple[int, ...]:
     return tuple(int(n) for n in file.removesuffix(".sql").partition("@")[2].split("."))
 
 
-def names(dialect: str) -> tuple[str, ...]:
-    """The names of an engine's queries, sorted, variants apart."""
-    return tuple(n.removesuffix(".sql") for n in _files(dialect) if "@" not in n)
-
-
 @cache
 def _files(dialect: str) -> tuple[str, ...]:
     folder = files("onerow.dialects") / dialect / "queries"

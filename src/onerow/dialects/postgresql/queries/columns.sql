@@ -22,5 +22,5 @@ LEFT JOIN pg_collation l ON l.oid = a.attcollation
 LEFT JOIN pg_namespace ln ON ln.oid = l.collnamespace
 LEFT JOIN pg_description c
        ON c.classoid = 'pg_class'::regclass AND c.objoid = a.attrelid AND c.objsubid = a.attnum
-WHERE a.attrelid = ANY (cast(:relations AS oid[])) AND a.attnum > 0 AND NOT a.attisdropped
+WHERE a.attrelid = ANY (cast(cast(:relations AS text) AS oid[])) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attrelid, a.attnum

@@ -27,5 +27,5 @@ FROM pg_constraint k
 LEFT JOIN pg_class x ON x.oid = k.conindid
 LEFT JOIN pg_description c
        ON c.classoid = 'pg_constraint'::regclass AND c.objoid = k.oid AND c.objsubid = 0
-WHERE k.conrelid = ANY (cast(:relations AS oid[])) AND k.contype IN ('c', 'n', 'u', 'p', 'x')
+WHERE k.conrelid = ANY (cast(cast(:relations AS text) AS oid[])) AND k.contype IN ('c', 'n', 'u', 'p', 'x')
 ORDER BY k.conrelid, k.conname

@@ -36,5 +36,5 @@ LEFT JOIN pg_class x ON x.oid = k.conindid
 LEFT JOIN pg_namespace xn ON xn.oid = x.relnamespace
 LEFT JOIN pg_description c
        ON c.classoid = 'pg_constraint'::regclass AND c.objoid = k.oid AND c.objsubid = 0
-WHERE k.conrelid = ANY (cast(:relations AS oid[])) AND k.contype = 'f'
+WHERE k.conrelid = ANY (cast(cast(:relations AS text) AS oid[])) AND k.contype = 'f'
 ORDER BY k.conrelid, k.conname, k.oid

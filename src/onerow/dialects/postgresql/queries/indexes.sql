@@ -64,5 +64,5 @@ CROSS JOIN LATERAL (
     LEFT JOIN pg_collation l
            ON l.oid = i.indcollation[q.place::int - 1] AND q.place <= i.indnkeyatts
 ) e
-WHERE i.indrelid = ANY (cast(:relations AS oid[]))
+WHERE i.indrelid = ANY (cast(cast(:relations AS text) AS oid[]))
 ORDER BY i.indrelid, x.relname

@@ -15,5 +15,5 @@ SELECT c.oid::bigint AS relation, p.pubname AS name, p.pubupdate AS updates, p.p
 FROM sent s
 JOIN pg_publication p ON p.oid = s.publication
 JOIN pg_class c ON c.oid = s.relation
-WHERE c.oid = ANY (cast(:relations AS oid[])) AND c.relkind IN ('r', 'p') AND c.relpersistence = 'p'
+WHERE c.oid = ANY (cast(cast(:relations AS text) AS oid[])) AND c.relkind IN ('r', 'p') AND c.relpersistence = 'p'
 ORDER BY c.oid, p.pubname

@@ -11,6 +11,7 @@ SELECT current_setting('server_version_num')::int AS version_number,
        has_database_privilege(current_database(), 'CREATE')
            OR coalesce(has_schema_privilege(own.oid, 'CREATE'), false) AS may_create_schema,
        current_setting('search_path') AS search_path_setting,
+       current_setting('jit') AS jit_setting,
        to_json(current_schemas(false))::text AS search_path,
        (SELECT coalesce(json_agg(n.nspname ORDER BY n.nspname), '[]')::text
         FROM pg_namespace n

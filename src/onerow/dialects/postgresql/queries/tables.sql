@@ -10,13 +10,14 @@ WITH RECURSIVE relation AS (
 ), asked AS (
     SELECT r.oid
     FROM relation r
-    WHERE CASE WHEN cast(:whole AS boolean)
-          THEN r.nspname IN (SELECT jsonb_array_elements_text(cast(:schemas AS jsonb)))
+    WHERE CASE WHEN cast(cast(:whole AS text) AS boolean)
+          THEN r.nspname IN (
+              SELECT jsonb_array_elements_text(cast(cast(:schemas AS text) AS jsonb)))
           ELSE (r.nspname, r.relname) IN (
-              SELECT x.name ->> 0, x.name ->> 1 FROM jsonb_array_elements(cast(:names AS jsonb)) x(name)
+              SELECT x.name ->> 0, x.name ->> 1
+              FROM jsonb_array_elements(cast(cast(:names AS text) AS jsonb)) x(name)
           ) END
 ), tie(one, other) AS (
-    -- Not MATERIALIZED away: read once, whatever the depth of the recursion.
     SELECT confrelid, conrelid FROM pg_constraint WHERE contype = 'f'
     UNION SELECT inhparent, inhrelid FROM pg_inherits
     UNION SELECT inhrelid, inhparent FROM pg_inherits

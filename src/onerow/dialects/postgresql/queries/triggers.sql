@@ -8,5 +8,5 @@ SELECT g.tgrelid::bigint AS relation,
 FROM pg_trigger g
 JOIN pg_proc p ON p.oid = g.tgfoid
 JOIN pg_namespace n ON n.oid = p.pronamespace
-WHERE g.tgrelid = ANY (cast(:relations AS oid[])) AND NOT g.tgisinternal
+WHERE g.tgrelid = ANY (cast(cast(:relations AS text) AS oid[])) AND NOT g.tgisinternal
 ORDER BY g.tgrelid, g.tgname

@@ -2,7 +2,7 @@
 WITH RECURSIVE used(oid) AS (
     SELECT DISTINCT a.atttypid
     FROM pg_attribute a
-    WHERE a.attrelid = ANY (cast(:relations AS oid[])) AND a.attnum > 0 AND NOT a.attisdropped
+    WHERE a.attrelid = ANY (cast(cast(:relations AS text) AS oid[])) AND a.attnum > 0 AND NOT a.attisdropped
     UNION
     SELECT p.oid
     FROM used u

@@ -1,4 +1,4 @@
--- Which tables are the hidden storage of a virtual table, by the names of the modules in the library.
+-- Which tables are the hidden storage of a virtual table, by the names that modules give.
 SELECT m.name
 FROM main.sqlite_master m
 JOIN main.sqlite_master v ON v.type = 'table' AND v.rootpage = 0
