@@ -39,9 +39,7 @@ def numbers(share_new: float, round_: int) -> list[int]:
     """Which rows a round writes: existing ones spread over the table, new ones behind it."""
     step = round(1 / share_new) if share_new else 0
     known = [(i * 7919 + round_) % ROWS for i in range(CALLS)]
-    return [
-        ROWS + round_ * CALLS + i if step and i % step == 0 else n for i, n in enumerate(known)
-    ]
+    return [ROWS + round_ * CALLS + i if step and i % step == 0 else n for i, n in enumerate(known)]
 
 
 def run(engine: sa.Engine, name: str) -> None:

@@ -1,0 +1,148 @@
+"""The first round of a verb, kept ready for calls of the same shape.
+
+Most calls end in their first round: change (or look), else insert, else look. Binding, naming and
+building are then done once per shape (key, engine, names), and a call costs little more than its
+statements. When none of them found a row, the verb's flow goes on with its second round.
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from onerow.rules import Key
+from onerow.write import listeners, run
+from onerow.write.binding import Bound
+from onerow.write.flow import Outcome, Written
+from onerow.write.flows import Verb
+from onerow.write.statements import SAME
+
+_PLAIN = frozenset(
+    [str, int, float, bool, bytes, type(None), date, datetime, Decimal, UUID, dict, list]
+)
+_LIMIT = 4096
+_shelf: dict[Any, Round] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A statement, where its parameters come from, and what it means when it has a row."""
+
+    statement: Any
+    params: tuple[tuple[str, Any], ...]
+    outcome: Outcome
+    same: bool = False  #: the row counts only when it has the wanted values already
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """The statements of a verb's first round."""
+
+    key: Key  # kept, so that its id stays its own
+    engine: weakref.ref[Engine]
+    bound: Bound
+    verb: str
+    steps: tuple[Step, ...]
+    constants: Mapping[Any, Any]
+    orm: bool
+
+    def run(self, target: Any, values: Mapping[Any, Any]) -> Written[Any] | None:
+        """What was done; None when it takes another round."""
+        if self.orm:
+            run.flush(target)
+        started = time.perf_counter() if listeners.active else 0.0
+        if self.constants:
+            values = {**self.constants, **values}
+        try:
+            for step in self.steps:
+                params = {name: values[source] for name, source in step.params}
+                rows = target.execute(step.statement, params).all()
+                if rows and (not step.same or getattr(rows[0], SAME)):
+                    row = rows[0][0] if self.orm else rows[0]
+                    if started:
+                        self._tell(step.outcome, time.perf_counter() - started)
+                    return Written(row, step.outcome)
+        except DBAPIError as exc:
+            raise run.explained(exc, target, self.bound, values) from exc.__cause__
+        return None
+
+    def _tell(self, outcome: Outcome, seconds: float) -> None:
+        listeners.wrote(self.verb, self.bound.table.name, outcome, seconds)
+
+
+def plain(values: Mapping[Any, Any]) -> bool:
+    """No SQL expression among the values."""
+    return _PLAIN.issuperset(map(type, values.values()))
+
+
+def _engine(target: Any) -> Any:
+    if isinstance(target, Connection):
+        return target.engine
+    if type(target).get_bind is Session.get_bind and target.bind is not None:
+        return target.bind
+    return None
+
+
+def find(target: Any, key: Key, shape: Any) -> Round | None:
+    """The kept round for a call of this shape, if there is one."""
+    engine = _engine(target)
+    found = _shelf.get((id(key), id(engine), isinstance(target, Connection), shape))
+    if found is None or found.engine() is not engine:
+        return None
+    return found
+
+
+def keep(target: Any, shape: Any, verb: Verb, given: Mapping[Any, Any], verb_steps: str) -> None:
+    """Keep the first round of a verb for calls like this one.
+
+    Not where the statement depends on the values (NULLs that are equal), where a round has more
+    to ask (a lock before the index exists, the filter after an insert), or for expressions.
+    """
+    engine = _engine(target)
+    bound, request = verb.bound, verb.request
+    plain_key = not any(part.null_equal for part in bound.parts) and bound.filter is None
+    plain_key = plain_key and not verb.live.reread
+    if not isinstance(engine, Engine) or not verb.live.enforced or not plain_key:
+        return
+    names = {bound.column(n).name: n for n in given}
+    constants = {n: v for n, v in request.values.items() if n not in names}
+    names |= {n: n for n in constants}
+    if len(_shelf) >= _LIMIT:
+        _shelf.clear()
+    name = (id(verb.bound.key), id(engine), isinstance(target, Connection), shape)
+    steps = tuple(_steps(verb, names, verb_steps))
+    orm = verb.statements.entity is not None
+    _shelf[name] = Round(bound.key, weakref.ref(engine), bound, verb_steps, steps, constants, orm)
+
+
+def _steps(verb: Verb, names: Mapping[str, Any], kind: str) -> Iterator[Step]:
+    request, statements = verb.request, verb.statements
+    key = tuple((f"k_{c.name}", names[c.name]) for c in verb.bound.needed)
+    sets = tuple((f"v_{n}", names[n]) for n in request.sets)
+    new = tuple((f"v_{n}", names[n]) for n in request.values)
+    if kind == "get_or_create" or not request.sets:
+        yield Step(statements.look((), lock=request.lock), key, "unchanged")
+    else:
+        update = statements.update((), request.sets, bump=request.bump)
+        yield Step(update, (*key, *sets), "updated")
+    insert = statements.insert((), request.values, verb.live)
+    yield Step(insert, (*key, *new), "inserted")
+    if kind == "upsert" and request.sets:
+        look = statements.look((), request.sets, lock=request.lock)
+        yield Step(look, (*key, *sets), "unchanged", same=True)
+
+
+def forget(key: Key) -> None:
+    """Drop what is kept for a key whose index is gone."""
+    for name in [n for n, kept in _shelf.items() if kept.key is key]:
+        _shelf.pop(name, None)

@@ -1,0 +1,4 @@
+"""HTTP answers for what a write can end in, and Idempotency-Key.
+
+`starlette` (FastAPI too) and `flask` install them; `problem` and `idempotency` are pure.
+"""
