@@ -1,9 +1,11 @@
 """Finding duplicates: onerow's pass against GROUP BY … HAVING and count(DISTINCT …).
 
-    python bench/detect.py --rows 5000000 --share 0.01
+python bench/detect.py --rows 5000000 --share 0.01
 """
 
 from __future__ import annotations
+
+from common import RULE, TABLE, arguments, median, seconds, server, show, template
 
 from onerow import api
 from onerow.database import Database, run
@@ -12,11 +14,6 @@ from onerow.keys import bind_key
 from onerow.measure import key_facts, reading
 from onerow.rulefile import parse_rules
 
-from common import RULE, TABLE, arguments, median, seconds, server, show, template
-
-GROUP_BY = (
-    f"SELECT workout_id, count(*), array_agg(id) FROM {TABLE} GROUP BY workout_id HAVING count(*) > 1"
-)
 PLAIN = f"SELECT workout_id, count(*) FROM {TABLE} GROUP BY workout_id HAVING count(*) > 1"
 DISTINCT = f"SELECT count(*) - count(DISTINCT workout_id) FROM {TABLE}"
 
