@@ -91,7 +91,9 @@ def bind_table(name: str, snapshot: Snapshot, rule: str = "") -> Table:
 
 def _find_table(name: str, snapshot: Snapshot) -> list[Table]:
     fold = str.casefold if snapshot.dialect == "sqlite" else str
-    exact = [t for t in snapshot if fold(t.name) == fold(name)]
+    exact = [t for t in snapshot if t.name == name] or [
+        t for t in snapshot if fold(t.name) == fold(name)
+    ]
     if exact:
         return _first_in_path(exact, snapshot)
     for schema, table in _spellings(name):
@@ -134,8 +136,7 @@ def bind_column(name: str, table: Table, dialect: str, rule: str = "") -> Column
     if column is None and dialect == "sqlite":
         column = next((c for c in table.columns if c.name.casefold() == name.casefold()), None)
     if column is None and name.startswith('"'):
-        parts = split_identifier(name)
-        column = table.column(parts[0]) if len(parts) == 1 else None
+        column = _quoted_column(name, table)
     if column is None:
         hint = nearest(name, (c.name for c in table.columns))
         if "(" in name and not hint:
@@ -144,18 +145,34 @@ def bind_column(name: str, table: Table, dialect: str, rule: str = "") -> Column
     return column
 
 
+def _quoted_column(name: str, table: Table) -> Column | None:
+    try:
+        parts = split_identifier(name)
+    except ValueError:
+        return None
+    return table.column(parts[0]) if len(parts) == 1 else None
+
+
 def check_expression(text: str, what: str, table: Table, dialect: str, rule: str) -> None:
     """Raise RuleError unless the text is one expression over columns that the table has."""
     if not is_one_expression(text, dialect):
         raise RuleError(f"{what} is not one SQL expression: {text!r}.", rule=rule)
+    fold = str.casefold if dialect == "sqlite" else str
+    known = {fold(c.name) for c in table.columns}
     for name in columns_in(text, dialect) or ():
-        folded = {c.name.casefold() for c in table.columns}
-        if name.casefold() not in folded:
+        if fold(name) not in known:
             raise RuleError(
                 f"{what} names {name!r}, which is no column of {table}.",
                 rule=rule,
-                hint=nearest(name, (c.name for c in table.columns)),
+                hint=_nearest_in_sql(name, table),
             )
+
+
+def _nearest_in_sql(name: str, table: Table) -> str:
+    for column in table.columns:
+        if column.name.casefold() == name.casefold():
+            return f"In SQL that column is written with quotes: {quote(column.name)}."
+    return nearest(name, (c.name for c in table.columns))
 
 
 def fold_case(column: Column, dialect: str) -> str:
@@ -171,6 +188,11 @@ def _part(text: str, key: Key, table: Table, dialect: str) -> KeyPart:
     if not column.has_equality:
         raise RuleError(
             f"column {column.name!r} has type {column.type}, which knows no equality.",
+            rule=key.label,
+        )
+    if text in key.ignore_case and dialect == "postgresql" and column.type_category != "S":
+        raise RuleError(
+            f"ignore_case names {column.name!r}, whose type {column.type} knows no case.",
             rule=key.label,
         )
     folded = text in key.ignore_case and not column.case_insensitive
@@ -196,11 +218,15 @@ def bind_key(key: Key, snapshot: Snapshot) -> BoundKey:
     Raises:
         RuleError: table, column or expression that is not there, or a policy that does not fit.
     """
-    table = bind_table(key.table, snapshot, key.label)
+    return bind_key_to(bind_table(key.table, snapshot, key.label), key, snapshot)
+
+
+def bind_key_to(table: Table, key: Key, snapshot: Snapshot) -> BoundKey:
+    """Bind a key to a table that is found already. Raises RuleError as `bind_key` does."""
     parts = tuple(_part(c, key, table, snapshot.dialect) for c in key.columns)
     if key.where is not None:
         check_expression(key.where, "where", table, snapshot.dialect, key.label)
-    if key.keep.how not in ("first", "manual"):
+    if key.keep.how not in ("first", "manual") and table.column(key.keep.what) is None:
         check_expression(key.keep.what, "keep", table, snapshot.dialect, key.label)
     for column in key.merge:
         if column != "default":
