@@ -4,6 +4,7 @@
     pg_url        a fresh database on the first PostgreSQL server found
     db_url        the test runs twice: sqlite, postgresql
     every_url     once on SQLite and once on each server found: sqlite, postgresql-system-15, …
+    every_pg_url  once on each server found
     pg_server     the `onerow.testing.Server` behind pg_url
 
 Servers are started when the first test needs them, once in a session (and once in each worker of
@@ -56,6 +57,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "every_url" in metafunc.fixturenames:
         engines = ["sqlite", *(f"postgresql-{name}" for name in _names())]
         metafunc.parametrize("every_url", engines, indirect=True)
+    if "every_pg_url" in metafunc.fixturenames:
+        metafunc.parametrize("every_pg_url", [f"postgresql-{n}" for n in _names()], indirect=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -67,7 +70,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _needs_postgresql(item: pytest.Item) -> bool:
     params = getattr(getattr(item, "callspec", None), "params", {})
-    engines = (str(params.get(name, "")) for name in ("db_url", "every_url"))
+    engines = (str(params.get(name, "")) for name in ("db_url", "every_url", "every_pg_url"))
     if any(engine.startswith("postgresql") for engine in engines):
         return True
     return not {"pg_url", "pg_server"}.isdisjoint(getattr(item, "fixturenames", ()))
@@ -128,6 +131,14 @@ def every_url(request: pytest.FixtureRequest, open_server: OpenServer) -> Iterat
     if request.param == "sqlite":
         yield request.getfixturevalue("sqlite_url")
         return
+    server, template = open_server(request.param.removeprefix("postgresql-"))
+    with server.database(template) as url:
+        yield url
+
+
+@pytest.fixture
+def every_pg_url(request: pytest.FixtureRequest, open_server: OpenServer) -> Iterator[str]:
+    """The address of a fresh database, on each PostgreSQL server found."""
     server, template = open_server(request.param.removeprefix("postgresql-"))
     with server.database(template) as url:
         yield url

@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from onerow import backup as backups
 from onerow import decisions
 from onerow.catalog import read_snapshot
+from onerow.checks import select
+from onerow.checks.base import Probe
 from onerow.database import Database, errors, expand
-from onerow.dialects import Dialect, MergeSpec, dialect
+from onerow.dialects import dialect
 from onerow.errors import InputError, PlanFileError, Refused, RuleError, RuleFileError
 from onerow.executor import Event, Listener, Outcome, execute, take_back
-from onerow.facts import KeyFacts, MergeFacts
 from onerow.finding import SEVERITIES, CheckReport, RuleState, Severity, Violations
 from onerow.journal import Journal, RunRecord
-from onerow.keys import BoundKey, bind_key
-from onerow.measure import key_facts, merge_facts, reading, rehearse
-from onerow.plan import Blocker, Plan, Step
-from onerow.planning import (
-    KeyPlan,
-    fingerprint,
-    invariant,
-    merge_spec,
-    plan_key,
-    standing_verdict,
-)
+from onerow.keys import bind_key
+from onerow.measure import reading
+from onerow.plan import Plan, Step
+from onerow.planner import Planner
+from onerow.planning import merge_spec
+from onerow.probes import BUDGET_SECONDS, TIMEOUT_SECONDS, diagnose, listed
+from onerow.report.words import count
 from onerow.rulefile import Rules, parse_rules
-from onerow.rules import Key, Rule, kind_of, rule_to_dict
-from onerow.schema import FOREIGN, MATERIALIZED_VIEW, VIEW, VIRTUAL, Snapshot
+from onerow.rules import Column, Key, Reference, Rule
+from onerow.schema import Snapshot
 from onerow.session import Limits
-from onerow.sql import Name
-from onerow.steps import names_changed
+from onerow.states import rule_states
 
 DEFAULT_RULES = "onerow.toml"
 
@@ -87,7 +83,11 @@ def snapshot(database: Database, rules: Rules | None = None) -> Snapshot:
 
 def _schemas_named(rules: Iterable[Rule], known: Snapshot) -> list[str]:
     """Schemas outside of the search path that a rule names with its table."""
+    rules = tuple(rules)
     texts = [r.table for r in rules]
+    texts += [t for r in rules if isinstance(r, Key) for t in r.also_referenced_by]
+    texts += [r.to for r in rules if isinstance(r, Reference)]
+    texts += [r.references for r in rules if isinstance(r, Column) and r.references]
     return [
         s
         for s in known.other_schemas
@@ -98,66 +98,78 @@ def _schemas_named(rules: Iterable[Rule], known: Snapshot) -> list[str]:
 # -- check --------------------------------------------------------------------------------------
 
 
-def rule_states(
-    database: Database, rules: Sequence[Rule], catalog: Snapshot
-) -> tuple[RuleState, ...]:
-    """Where every rule stands.
-
-    Raises:
-        RuleError: a rule names what is not there.
-    """
-    talk = dialect(catalog.dialect)
-    with errors(database), reading(database) as connection:
-        return tuple(
-            _key_state(bind_key(r, catalog), talk, lambda b: key_facts(connection, b, talk))
-            for r in rules
-            if isinstance(r, Key)
-        )
-
-
-def _key_state(bound: BoundKey, talk: Dialect, ask: object) -> RuleState:
-    found = standing_verdict(bound)
-    # What the catalog enforces needs no look at the rows.
-    facts: KeyFacts = KeyFacts() if found.enforced else ask(bound)  # type: ignore[operator]
-    return RuleState(
-        rule=bound.label,
-        kind="key",
-        table=str(bound.table),
-        verdict=str(found),
-        reason=found.reason,
-        violations=facts.violations,
-        samples=facts.samples,
-        sql=facts.sql or talk.duplicates(bound, 5),
-    )
-
-
 def check(
-    url: str | Database | None = None, rules: Rules | Iterable[Rule] | str | Path | None = None
+    url: str | Database | None = None,
+    rules: Rules | Iterable[Rule] | str | Path | None = None,
+    *,
+    only: Iterable[str] = (),
+    skip: Iterable[str] = (),
+    timeout: float = TIMEOUT_SECONDS,
+    budget: float = BUDGET_SECONDS,
 ) -> CheckReport:
-    """Where every rule stands. Read-only.
+    """Where every rule stands, and what the checks find besides. Read-only.
 
     Args:
         url: address of the database; the rule file's when None.
-        rules: a rule file's path or content, or rules; `onerow.toml` when None.
+        rules: a rule file's path or content, or rules; when None, `onerow.toml` if there is one,
+            else the checks alone.
+        only: ids of checks, or their beginnings (`U101`, `R`); none means all. Rules are left out
+            unless one of these checks speaks of them.
+        skip: ids of checks, or their beginnings.
+        timeout: seconds that one question of a check may take.
+        budget: seconds that all of them may take together.
 
     Raises:
-        InputError: rules or address cannot be used.
+        InputError: rules or address cannot be used, or there is no such check.
         DatabaseError: the database cannot be reached or read.
     """
-    given = _rules_of(rules)
+    given, checks = _rules_if_any(rules), select(only, skip)
     database = open_database(url, given)
     catalog = snapshot(database, given)
+    spoken_of = not tuple(only) or any(c.applies.declared_keys for c in checks)
+    found = diagnose(
+        database,
+        catalog,
+        given.rules,
+        checks,
+        measured=spoken_of,
+        timeout=timeout,
+        budget=budget,
+    )
     return CheckReport(
         dialect=catalog.dialect,
         version=catalog.version_text,
-        rules=rule_states(database, given.rules, catalog),
+        findings=found.findings,
+        checks=found.results,
+        rules=found.states,
     )
 
 
+def list_probes(
+    url: str | Database | None = None,
+    rules: Rules | Iterable[Rule] | str | Path | None = None,
+    *,
+    only: Iterable[str] = (),
+    skip: Iterable[str] = (),
+) -> tuple[Probe, ...]:
+    """Every question that `check` might put to the rows, none of them asked. Arguments as there."""
+    given = _rules_if_any(rules)
+    catalog = snapshot(open_database(url, given), given)
+    return listed(catalog, given.rules, select(only, skip))
+
+
+def _rules_if_any(rules: Rules | Iterable[Rule] | str | Path | None) -> Rules:
+    if rules is None and not Path(DEFAULT_RULES).exists():
+        return Rules()
+    return _rules_of(rules)
+
+
 def fails(report: CheckReport, threshold: Severity = "error") -> bool:
-    """Whether a rule does not hold, or a finding is at or above the threshold."""
+    """Whether a rule does not hold, or a finding is at or above the threshold. Hints never fail."""
     least = SEVERITIES.index(threshold)
-    found = any(SEVERITIES.index(f.severity) >= least for f in report.findings)
+    found = any(
+        SEVERITIES.index(f.severity) >= least and f.confidence != "hint" for f in report.findings
+    )
     return found or not all(r.ok for r in report.rules)
 
 
@@ -180,11 +192,8 @@ def make_plan(
     given = _rules_of(rules)
     database = open_database(url, given)
     catalog = snapshot(database, given)
-    _refuse_unplannable(given.rules)
-    base = _base(given)
-    planner = _Planner(database, catalog, dialect(catalog.dialect), base)
-    parts = [planner.key(r) for r in given.rules if isinstance(r, Key)]
-    return replace(_assemble(catalog, given.rules, parts, planner.tables), base=base)
+    planner = Planner(database, catalog, dialect(catalog.dialect), _base(given))
+    return planner.plan(given.rules)
 
 
 def _base(rules: Rules) -> str:
@@ -219,94 +228,6 @@ def write_decisions(
     spec = merge_spec(bind_key(wanted[0], catalog), catalog, talk)
     with errors(database), reading(database) as connection:
         return decisions.write(connection, spec, talk, path)
-
-
-def _refuse_unplannable(rules: Sequence[Rule]) -> None:
-    kinds = sorted({kind_of(r) for r in rules if not isinstance(r, Key)})
-    if kinds:
-        names = ", ".join(f"[[{k}]]" for k in kinds)
-        raise RuleError(f"This version plans [[key]] rules only; the file has {names}.")
-
-
-def _assemble(
-    catalog: Snapshot, rules: Sequence[Rule], parts: list[KeyPlan], tables: set[Name]
-) -> Plan:
-    dicts = tuple(rule_to_dict(r) for r in rules)
-    steps = tuple(s for p in parts for s in p.steps)
-    names = tuple(sorted(tables, key=str))
-    return Plan(
-        dialect=catalog.dialect,
-        database=catalog.database,
-        rules=dicts,
-        steps=steps,
-        tables=names,
-        blockers=tuple(dict.fromkeys(b for p in parts for b in p.blockers)),
-        satisfied=tuple(p.satisfied for p in parts if p.satisfied),
-        fingerprint=fingerprint(dicts, catalog, names),
-        invariant=invariant(dicts, catalog, names, names_changed(steps)),
-    )
-
-
-@dataclass(slots=True)
-class _Planner:
-    """Asks the rows what planning needs to know, rule by rule."""
-
-    database: Database
-    catalog: Snapshot
-    talk: Dialect
-    base: str = ""
-    tables: set[Name] = field(default_factory=set)
-
-    def key(self, rule: Key) -> KeyPlan:
-        try:
-            bound = bind_key(rule, self.catalog)
-        except RuleError as error:
-            blocker = self._not_a_table(rule)
-            if blocker is None:
-                raise
-            return KeyPlan(blockers=(replace(blocker, message=str(error), rule=rule.label),))
-        plan = self._planned(bound)
-        steps = tuple(replace(s, rule=s.rule or rule.label) for s in plan.steps)
-        found = tuple(replace(b, rule=rule.label) for b in plan.blockers)
-        return replace(plan, steps=steps, blockers=found)
-
-    def _not_a_table(self, rule: Key) -> Blocker | None:
-        kinds = {VIEW, MATERIALIZED_VIEW, FOREIGN, VIRTUAL}
-        name = rule.table.rpartition(".")[2].strip('"').casefold()
-        if any(t.kind in kinds and t.name.casefold() == name for t in self.catalog):
-            return Blocker(code="not_a_table", message="")
-        return None
-
-    def _planned(self, bound: BoundKey) -> KeyPlan:
-        spec = merge_spec(bound, self.catalog, self.talk)
-        self.tables |= {bound.table.ident, *(c.table.ident for c in spec.children)}
-        facts, met = KeyFacts(), MergeFacts()
-        if not standing_verdict(bound).enforced and self._readable(bound):
-            if self.catalog.dialect == "postgresql" and not self.catalog.read_only:
-                with errors(self.database):
-                    rehearse(self.database, bound, self.talk)
-            with errors(self.database), reading(self.database) as connection:
-                facts = key_facts(connection, bound, self.talk)
-            if spec.identity and facts.violations.groups:
-                met = self._met(spec)
-        return plan_key(bound, self.catalog, self.talk, facts, met)
-
-    def _met(self, spec: MergeSpec) -> MergeFacts:
-        """What the merge would meet; manual decisions need a session table, and are rolled back."""
-        manual = spec.bound.key.keep.how == "manual"
-        chosen = decisions.read(spec.bound, spec.identity, self.base) if manual else None
-        with reading(self.database, temporary=chosen is not None) as connection:
-            if chosen is not None:
-                decisions.load(connection, spec, chosen)
-            met = merge_facts(connection, spec, self.talk)
-            if chosen is not None:
-                left = decisions.undecided(connection, spec, self.talk)
-                met = replace(met, undecided=left, decisions=chosen.digest)
-            connection.rollback()
-        return met
-
-    def _readable(self, bound: BoundKey) -> bool:
-        return "select" in bound.table.privileges
 
 
 # -- apply, undo --------------------------------------------------------------------------------
@@ -345,7 +266,7 @@ def prepare(
     """
     given = None if plan is not None and rules is None else _rules_of(rules)
     database = open_database(url, given)
-    going = _open_run(database)
+    going = _open_run(database, "apply")
     if plan is not None:
         chosen = plan if isinstance(plan, Plan) else load_plan(plan)
         return Prepared(plan=chosen, run=going if going and going.plan_id == chosen.id else None)
@@ -383,6 +304,9 @@ def apply(
     if chosen.blockers:
         message = "\n".join(b.message for b in chosen.blockers)
         return Outcome(run=None, status="refused", message=message, exit_code=1)
+    if undoing := _open_run(database, "undo"):
+        message = f"Run {undoing.id} is being undone. Finish it: `onerow undo {undoing.id}`."
+        return Outcome(run=None, status="refused", message=message, exit_code=1)
     if not chosen.steps:
         message = " ".join(chosen.satisfied) or "Nothing to do."
         return Outcome(run=None, status="done", message=message)
@@ -396,8 +320,8 @@ def apply(
         return Outcome(run=None, status="refused", message=str(refusal), exit_code=1)
 
 
-def _open_run(database: Database) -> RunRecord | None:
-    return next((r for r in status(database) if r.open and r.direction == "apply"), None)
+def _open_run(database: Database, direction: str) -> RunRecord | None:
+    return next((r for r in status(database) if r.open and r.direction == direction), None)
 
 
 def undo(
@@ -452,9 +376,15 @@ def verify(
 
 def _proof(state: RuleState) -> Proof:
     if state.ok:
-        return Proof(rule=state.rule, ok=True, message=f"enforced by {state.reason}")
+        by = "" if state.kind == "population" else "enforced by "
+        return Proof(rule=state.rule, ok=True, message=f"{by}{state.reason}")
     found: Violations = state.violations
-    rows = f"; {found.groups:,} group(s), {found.rows:,} surplus row(s)" if found else ""
+    several = [
+        count(found.groups, "group of duplicates", "groups of duplicates") if found.groups else "",
+        count(found.rows - found.nulls, "surplus row") if found.rows > found.nulls else "",
+        count(found.nulls, "row with a NULL", "rows with a NULL") if found.nulls else "",
+    ]
+    rows = f"; {', '.join(filter(None, several))}" if found else ""
     return Proof(rule=state.rule, ok=False, message=f"{state.verdict}: {state.reason}{rows}")
 
 
@@ -477,7 +407,7 @@ def _archive_proof(journal: Journal, run: RunRecord) -> Proof:
     return Proof(
         rule=f"run {run.id}",
         ok=written == held,
-        message=f"{run.archived:,} row(s) removed and {held - run.archived:,} changed, "
+        message=f"{count(run.archived, 'row')} removed and {held - run.archived:,} changed, "
         f"all {held:,} of {written:,} in the archive",
     )
 
@@ -492,6 +422,7 @@ __all__ = [
     "apply",
     "check",
     "fails",
+    "list_probes",
     "load_plan",
     "load_rules",
     "make_plan",

@@ -16,6 +16,7 @@ from onerow.schema import Index, Snapshot
 from onerow.session import Session, run_all
 from onerow.sql import quote
 from onerow.steps import kind
+from onerow.waits import holds_up
 
 Tell = Callable[[str], None]
 
@@ -65,13 +66,13 @@ def _explained(error: DBAPIError, session: Session, step: Step) -> Exception:
 def _clear_away(session: Session, step: Step, snapshot: Snapshot) -> None:
     """Drop what a build of ours left behind. The step is in the journal, so the name is ours."""
     table = snapshot.get(step.table)
-    if table is None or session.database.dialect == "sqlite":
+    if table is None:
         return
     name = step.args["name"]
     for index in table.indexes:
         if index.name != name:
             continue
-        if index.valid or index.constraint:
+        if index.valid or index.constraint:  # on SQLite always
             raise NameTaken(f"An index {name} is there, and it is another one.")
         _drop(session, index)
 
@@ -92,7 +93,7 @@ def _create(session: Session, step: Step, tell: Tell) -> None:
 
 _PROGRESS = """
 SELECT p.phase, p.blocks_done, p.blocks_total, p.tuples_done, p.tuples_total,
-       p.current_locker_pid, a.application_name, left(a.query, 80),
+       p.current_locker_pid, a.application_name, left(a.query, 1000),
        extract(epoch FROM now() - a.xact_start)
 FROM pg_stat_progress_create_index AS p
 LEFT JOIN pg_stat_activity AS a ON a.pid = p.current_locker_pid
@@ -134,13 +135,9 @@ def _watch(database: Database, pid: int, stop: threading.Event, tell: Tell, budg
 
 
 def _sentence(row: tuple[object, ...]) -> str:
-    phase, blocks, all_blocks, tuples, all_tuples, locker, app, query, age = row
-    if locker:
-        seconds = f"{float(str(age)):.0f} s" if age is not None else "unknown time"
-        return (
-            f"{phase}: process {locker} ({app or 'no application name'}) holds it up, its "
-            f"transaction is open for {seconds}: {query}"
-        )
+    phase, blocks, all_blocks, tuples, all_tuples, *locker = row
+    if locker[0]:
+        return f"{phase}: {holds_up(*locker)}"
     if all_blocks:
         return f"{phase}: {blocks:,} of {all_blocks:,} blocks"
     if all_tuples:

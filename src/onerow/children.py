@@ -6,10 +6,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from sqlglot import exp
+
 from onerow.errors import RuleError
+from onerow.expressions.parsing import parse
 from onerow.keys import bind_column, bind_table, check_expression
 from onerow.rules import Key
-from onerow.schema import Snapshot, Table
+from onerow.schema import Index, Snapshot, Table
 from onerow.sql import comma, split_identifier
 
 _REFERENCE = re.compile(
@@ -35,17 +38,39 @@ class Child:
 
     @property
     def indexed(self) -> bool:
-        """A usable index leads with the columns, in any order."""
-        wanted = set(self.columns)
+        """A usable index leads with the columns, in any order.
+
+        A column that the declaration's own filter pins to one value may stand among them.
+        """
+        wanted, pinned = set(self.columns), self._pinned()
         return any(
-            i.valid and i.predicate is None and _leads(i.columns, wanted)
+            i.valid and i.predicate is None and _leads(i, wanted, pinned)
             for i in self.table.indexes
         )
 
+    def _pinned(self) -> frozenset[str]:
+        """Columns that the filter compares with a constant."""
+        tree = parse(self.where, "postgresql") if self.where else None
+        tests = tree.flatten() if isinstance(tree, exp.And) else [tree]
+        return frozenset(
+            t.this.name
+            for t in tests
+            if isinstance(t, exp.EQ)
+            and isinstance(t.this, exp.Column)
+            and isinstance(t.expression, exp.Literal)
+        )
 
-def _leads(elements: tuple[object, ...], wanted: set[str]) -> bool:
-    first = [getattr(e, "expression", "") for e in elements[: len(wanted)]]
-    return set(first) == wanted
+
+def _leads(index: Index, wanted: set[str], pinned: frozenset[str]) -> bool:
+    """The first elements are the wanted columns, with none but pinned ones among them."""
+    left = set(wanted)
+    for element in index.columns:
+        if not left:
+            break
+        if element.expression not in left | pinned:
+            return False
+        left.discard(element.expression)
+    return not left
 
 
 def children_of(table: Table, key: Key, snapshot: Snapshot) -> tuple[Child, ...]:

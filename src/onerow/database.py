@@ -175,8 +175,28 @@ def _postgresql_engine(url: URL) -> Engine:
         )
         dbapi.execute(f"SELECT {calls}")
         dbapi.autocommit = before
+        _read_leniently(dbapi.adapters)
 
     return engine
+
+
+def _read_leniently(adapters: Any) -> None:
+    """Let times that Python's types cannot hold (infinity, before Christ, 24:00) come as text."""
+    from psycopg import DataError
+    from psycopg.types import datetime
+
+    def lenient(loader: Any) -> Any:
+        class Lenient(loader):  # type: ignore[misc]
+            def load(self, data: Any) -> Any:
+                try:
+                    return super().load(data)
+                except DataError:
+                    return bytes(data).decode()
+
+        return Lenient
+
+    for name in ("Date", "Time", "Timestamp", "Timestamptz", "Interval"):
+        adapters.register_loader(name.lower(), lenient(getattr(datetime, f"{name}Loader")))
 
 
 class Database:

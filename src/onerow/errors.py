@@ -15,7 +15,7 @@
     │   ├── AnotherRunner            somebody else applies or undoes on this database
     │   ├── ForeignPlan              the plan belongs to other rules or other definitions
     │   └── NameTaken                an object bears our name and is not ours
-    └── Stopped                      exit code 1: begun, and stopped in a state that can be continued
+    └── Stopped                      exit code 1: begun, and stopped where it can go on
 
 A message is one sentence of fact and, where there is one, a sentence on the way out.
 """

@@ -10,28 +10,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
-from onerow import decisions
+from onerow import decisions, ways
 from onerow.archive import merge, put_back
 from onerow.build import build
 from onerow.catalog import snapshot_of
-from onerow.database import Database, driver_text, errors, translate
+from onerow.database import Database, driver_text, errors, is_unique_violation, translate
 from onerow.dialects import MergeSpec
 from onerow.errors import ForeignPlan, OnerowError, Refused, Stopped, nearest
 from onerow.journal import RunRecord
 from onerow.keys import bind_key
-from onerow.measure import key_facts
 from onerow.plan import Plan, Step
-from onerow.planning import fingerprint, invariant, merge_spec, standing_verdict
+from onerow.planning import fingerprint, invariant, merge_spec
+from onerow.planning.binding import with_table
 from onerow.rules import Key, rule_from_dict
 from onerow.schema import Snapshot
 from onerow.session import Limits, Session, guarded, one_runner, run_all
 from onerow.sql import Name
-from onerow.steps import Action, kind, names_changed, rebuild_table
+from onerow.steps import Action, kind, names_changed
+from onerow.waits import waits_told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,9 @@ class Event:
 
 
 Listener = Callable[[Event], None]
+
+ROWS_MODES = ("merge", "backfill", "orphans")
+"""Those that change rows, batch by batch: they keep their own time, and their rows come back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +84,9 @@ class _Run:
 
     def tell(self, step: Step, what: str, **facts: Any) -> None:
         self.listen(Event(step=step, what=what, **facts))
+
+    def short(self, step: Step, action: Action) -> None:
+        _short(self, step, action)
 
     def note(self, step: Step, status: str, **facts: Any) -> None:
         with self.session.transaction():
@@ -153,12 +162,12 @@ def _refuse_altered(plan: Plan, snapshot: Snapshot) -> None:
         )
 
 
-def _conclude(run: _Run, work: Callable[[_Run], Outcome]) -> Outcome:
+def _conclude(run: _Run, work: Callable[[_Run], Outcome], again: str = "onerow apply") -> Outcome:
     """Do the work, and write down how it ended whatever happens."""
     try:
         return work(run)
     except KeyboardInterrupt:
-        return _ended(run, "stopped", "Interrupted; `onerow apply` goes on.")
+        return _ended(run, "stopped", f"Interrupted; `{again}` goes on.")
     except (Stopped, Refused) as stop:
         return _ended(run, "stopped", str(stop))
     except DBAPIError as error:
@@ -199,12 +208,19 @@ def _forward(run: _Run) -> Outcome:
     return _outcome(run, "done", message="Every step is done.")
 
 
+def _waits_told(run: _Run, step: Step) -> AbstractContextManager[None]:
+    return waits_told(run.session, lambda text: run.tell(step, "wait", message=text))
+
+
 def _step(run: _Run, step: Step) -> None:
     run.tell(step, "begin", total=step.rows)
     run.note(step, "running")
     began = time.monotonic()
     try:
-        _WAYS[kind(step.kind).MODE](run, step)
+        mode = kind(step.kind).MODE
+        # A concurrent build is watched already, by one who sees its phases, too.
+        with nullcontext() if mode == "concurrent" else _waits_told(run, step):
+            _WAYS[mode](run, step)
     except (Stopped, Refused) as stop:
         run.session.connection.rollback()
         run.note(step, "stopped", message=str(stop))
@@ -215,7 +231,7 @@ def _step(run: _Run, step: Step) -> None:
             run.note(step, "failed", message=driver_text(error))
         raise
     # Batches take their own time down as they commit.
-    seconds = 0.0 if kind(step.kind).MODE == "merge" else time.monotonic() - began
+    seconds = 0.0 if kind(step.kind).MODE in ROWS_MODES else time.monotonic() - began
     run.note(step, "done", add_seconds=seconds)
     run.tell(step, "end")
 
@@ -249,8 +265,8 @@ def _load_decisions(run: _Run, step: Step, spec: MergeSpec) -> None:
 def _in_transaction(run: _Run, step: Step) -> None:
     if kind(step.kind).is_done(step, run.snapshot()):
         return
-    for sql in step.sql:
-        _short(run, step, Action((sql,)))
+    # All or nothing: a successor takes the place of what is dropped in one transaction.
+    _short(run, step, Action(step.sql))
 
 
 def _short(run: _Run, step: Step, action: Action) -> None:
@@ -276,7 +292,9 @@ def _concurrently(run: _Run, step: Step) -> None:
                 f"Duplicates have arrived in {step.table}, and the plan has no merge.",
                 hint="Plan again.",
             )
+        run.note(merging, "running")
         _merge(run, merging)
+        run.note(merging, "done")
 
     build(run.session, step, run.snapshot, again, lambda text: run.tell(step, "wait", message=text))
 
@@ -291,29 +309,15 @@ def _in_transaction_or_alone(run: _Run, step: Step) -> None:
             run.session.alone(sql)
 
 
-def _rebuild(run: _Run, step: Step) -> None:
-    snapshot = run.snapshot()
-    if not rebuild_table.is_done(step, snapshot):
-        _short(run, step, rebuild_table.redo(step, snapshot))
-
-
-def _verify(run: _Run, step: Step) -> None:
-    bound = bind_key(_key(step), run.snapshot())
-    found = standing_verdict(bound)
-    if not found.enforced:
-        raise Stopped(f"{bound} is {found}: {found.reason}.")
-    with run.session.reading() as connection:
-        facts = key_facts(connection, bound, run.session.dialect, 1)
-    if facts.violations:
-        raise Stopped(f"{bound} is enforced, and yet {facts.violations.groups} group(s) break it.")
-
-
 _WAYS: dict[str, Callable[[_Run, Step], None]] = {
     "merge": _merge,
     "transaction": _in_transaction,
     "concurrent": _concurrently,
-    "rebuild": _rebuild,
-    "verify": _verify,
+    "rebuild": ways.rebuild,
+    "backfill": ways.fill,
+    "orphans": ways.mend,
+    "validate": ways.validate,
+    "verify": ways.verify,
 }
 
 
@@ -335,7 +339,8 @@ def take_back(
         run = _Run(session, record.id, record.plan, listen, record.plan.tables)
         with session.transaction():
             session.journal.set_run(record.id, "running", direction="undo")
-        return _conclude(run, lambda r: _backward(r, force=force))
+        again = f"onerow undo {record.id}"
+        return _conclude(run, lambda r: _backward(r, force=force), again)
 
 
 def _find(session: Session, run_id: str) -> RunRecord:
@@ -361,7 +366,8 @@ def _backward(run: _Run, *, force: bool) -> Outcome:
         if record.step(step.id).status == "pending":
             continue
         run.tell(step, "begin")
-        restored += _undo_step(run, step, force=force)
+        with _waits_told(run, step):
+            restored += _undo_step(run, step, force=force)
         run.note(step, "undone")
         run.tell(step, "end")
     with run.session.transaction():
@@ -380,18 +386,50 @@ def _backward(run: _Run, *, force: bool) -> Outcome:
 
 def _undo_step(run: _Run, step: Step, *, force: bool) -> int:
     for action in kind(step.kind).undo(step, run.snapshot()):
+        _take(run, step, action)
+    if kind(step.kind).MODE not in ROWS_MODES:
+        return 0
+    return _put_rows_back(run, step, force=force)
+
+
+def _take(run: _Run, step: Step, action: Action) -> None:
+    """Take an action of the way back; what it leaves when it fails is taken away.
+
+    Raises:
+        Stopped: rows that came since break a key that is to come back.
+    """
+    try:
         if action.concurrent:
             for sql in action.sql:
                 run.session.alone(sql)
         else:
             _short(run, step, action)
-    if kind(step.kind).MODE != "merge":
-        return 0
-    return _put_rows_back(run, step, force=force)
+    except DBAPIError as error:
+        if run.session.connection.invalidated:
+            raise
+        for sql in action.cleanup:
+            run.session.alone(sql)
+        if not is_unique_violation(error):
+            raise
+        raise Stopped(
+            f"Rows of {step.table} that came since break the key that is to come back: "
+            f"{driver_text(error)}.",
+            hint="Settle them, and run the undo again.",
+        ) from error
+
+
+def _unbound(step: Step, snapshot: Snapshot) -> Snapshot:
+    """Rows that referred to nothing may do so again: the reference that was mended is not asked."""
+    table = snapshot.get(step.table)
+    if step.kind != "archive_orphans" or table is None:
+        return snapshot
+    columns = tuple(step.args["columns"])
+    rest = tuple(k for k in table.foreign_keys if k.columns != columns)
+    return with_table(snapshot, replace(table, foreign_keys=rest))
 
 
 def _put_rows_back(run: _Run, step: Step, *, force: bool) -> int:
-    snapshot = run.snapshot()
+    snapshot = _unbound(step, run.snapshot())
     with run.session.transaction():
         operations = run.session.journal.operations(run.id, step.id)
         for archive in run.session.journal.archives(run.id).values():
@@ -399,10 +437,11 @@ def _put_rows_back(run: _Run, step: Step, *, force: bool) -> int:
         left_before = run.session.journal.operations_left_alone(run.id)
     total = sum(o.rows for o in operations)
     done = restored = 0
-    for operation in operations:
-        if not operation.undone or (force and operation.op in left_before):
-            back, _ = put_back(run.session, run.id, operation, snapshot, force=force)
-            restored += back
-        done += operation.rows
+    for _, group in groupby(operations, key=lambda o: o.batch):
+        batch = list(group)
+        due = [o for o in batch if not o.undone or (force and o.op in left_before)]
+        if due:
+            restored += put_back(run.session, run.id, due, snapshot, force=force)
+        done += sum(o.rows for o in batch)
         run.tell(step, "progress", done=done, total=total)
     return restored

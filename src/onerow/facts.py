@@ -8,7 +8,6 @@ from typing import Any
 
 from onerow.finding import Violations
 
-
 NONE = Violations()
 
 
@@ -31,7 +30,68 @@ class MergeFacts:
     #: column -> groups with two different values
     collisions: Mapping[str, int] = field(default_factory=dict)
     #: unique index of a child -> groups that would collide
+    nameless: Mapping[str, int] = field(default_factory=dict)
+    #: table -> rows that a NULL in their primary key (SQLite) keeps from being told apart
     undecided: int = 0  #: groups of which a person has not chosen exactly one row
     decisions: str = ""  #: digest of the decisions file
     child_rows: Mapping[str, int] = field(default_factory=dict)
     #: child label -> rows, counted up to a bound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowFacts:
+    """Rows that a rule does not allow: how many, and a few of them."""
+
+    rows: int = 0
+    samples: tuple[Mapping[str, Any], ...] = ()
+    sql: str = ""
+    known: bool = True  #: False: it cannot be told before the plan has run
+
+    @property
+    def shown(self) -> str:
+        """The samples in words: `id = 3; id = 7; …`."""
+        each = [", ".join(f"{k} = {v}" for k, v in s.items()) for s in self.samples]
+        more = ["…"] if self.rows > len(self.samples) else []
+        return "; ".join([*each, *more]) or "they have no key to name them by"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnFacts:
+    """What the rows and the server say about a column that a rule wants."""
+
+    type: str = ""  #: the rule's type as the engine writes it
+    type_category: str = ""
+    type_name: str = ""
+    rows: int = 0  #: of the table that hold no value in it
+    uncovered: RowFacts = field(default_factory=RowFacts)  #: of these, what no backfill fills
+    misfits: RowFacts = field(default_factory=RowFacts)  #: would refer to nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrphanFacts:
+    """Rows that refer to nothing, and what refers to them."""
+
+    orphans: RowFacts = field(default_factory=RowFacts)
+    children: Mapping[str, int] = field(default_factory=dict)  #: foreign key -> rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PopulationFacts:
+    """How far a column is filled."""
+
+    total: int = 0
+    populated: int = 0
+    sql: str = ""
+
+    @property
+    def rate(self) -> float | None:
+        """None over no rows."""
+        return self.populated / self.total if self.total else None
+
+    def meets(self, wanted: float) -> bool:
+        return self.rate is None or self.rate >= wanted
+
+    def __str__(self) -> str:
+        if self.rate is None:
+            return "no row to ask"
+        return f"{self.populated:,} of {self.total:,} row(s), {self.rate:.1%}"

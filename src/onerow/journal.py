@@ -430,6 +430,12 @@ class Journal:
             for r in self.connection.execute(query)
         ]
 
+    def left_keys(self, run_id: str, op: int) -> frozenset[str]:
+        """Keys, as JSON, of the rows of an operation that an undo left alone."""
+        table = self.tables.left_alone
+        query = sa.select(table.c.key).where(table.c.run_id == run_id, table.c.op == op)
+        return frozenset(r.key for r in self.connection.execute(query))
+
     def operations_left_alone(self, run_id: str) -> frozenset[int]:
         """Numbers of the operations of which an undo left rows alone."""
         table = self.tables.left_alone

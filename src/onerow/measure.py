@@ -18,6 +18,7 @@ from onerow.facts import KeyFacts, MergeFacts
 from onerow.finding import Violations
 from onerow.keys import BoundKey
 from onerow.schema import Table
+from onerow.sql import quote
 
 SAMPLES = 5
 
@@ -113,7 +114,20 @@ def merge_facts(connection: Connection, spec: MergeSpec, dialect: Dialect) -> Me
             for name, sql in dialect.child_collisions(spec)
         }
     rows = {c.label: _count_up_to(connection, c.table, 10_001) for c in spec.children}
-    return MergeFacts(disagreements=disagreements, collisions=collisions, child_rows=rows)
+    tables = {str(t): t for t in [spec.table, *(c.table for c in spec.children)]}
+    nameless = {name: _nameless(connection, table) for name, table in tables.items()}
+    return MergeFacts(
+        disagreements=disagreements, collisions=collisions, child_rows=rows, nameless=nameless
+    )
+
+
+def _nameless(connection: Connection, table: Table) -> int:
+    """Rows with a NULL in what should tell them apart; SQLite allows it in primary keys."""
+    columns = [c for n in table.row_identity for c in [table.column(n)] if c and not c.not_null]
+    if not columns:
+        return 0
+    tests = " OR ".join(f"{quote(c.name)} IS NULL" for c in columns)
+    return int(run(connection, f"SELECT count(*) FROM {table.sql} WHERE {tests}").scalar_one())
 
 
 def _count_up_to(connection: Connection, table: Table, most: int) -> int:

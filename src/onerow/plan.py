@@ -63,6 +63,8 @@ BLOCKER_CODES = (
     "not_a_table",
     "pooler",
     "colliding_children",
+    "orphans",
+    "violating_rows",
     "unsupported",
 )
 
@@ -143,6 +145,10 @@ class Plan:
         return digest(self.dialect, self.fingerprint, *(s.id for s in self.steps), length=12)
 
     def to_dict(self) -> dict[str, Any]:
+        data = self._content()
+        return data | {"checksum": _checksum(data)}
+
+    def _content(self) -> dict[str, Any]:
         return {
             "schema": SCHEMA_VERSION,
             "plan": self.id,
@@ -186,7 +192,8 @@ class Plan:
             )
         except (KeyError, TypeError) as error:
             raise PlanFileError(f"The plan is not complete: {error}.") from error
-        if plan.id != data["plan"]:
+        # The id is of what will be done; the sum is of everything, blockers and SQL included.
+        if plan.id != data["plan"] or _checksum(plan._content()) != data.get("checksum"):
             raise PlanFileError("The plan was changed after it was made.", hint="Plan again.")
         return plan
 
@@ -200,3 +207,7 @@ class Plan:
         except ValueError as error:
             raise PlanFileError(f"The plan is not JSON: {error}.") from error
         return cls.from_dict(data)
+
+
+def _checksum(data: Mapping[str, Any]) -> str:
+    return digest(json.dumps(data, sort_keys=True, default=str), length=16)

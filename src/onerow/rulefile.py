@@ -94,16 +94,8 @@ class ConstraintSection(_Section):
     check: Words
 
 
-class CheckSection(_Section):
-    ignore: list[dict[str, str]] = []
-    only: Names = []
-    skip: Names = []
-    fail_on: Literal["error", "warning", "info"] = "error"
-
-
 class RuleFile(_Section):
     database: DatabaseSection = DatabaseSection()
-    check: CheckSection = CheckSection()
     column: list[ColumnSection] = []
     key: list[KeySection] = []
     reference: list[ReferenceSection] = []
@@ -218,7 +210,6 @@ def _known_fields(path: tuple[int | str, ...]) -> list[str]:
     sections: dict[str, type[_Section]] = {
         **SECTIONS,
         "database": DatabaseSection,
-        "check": CheckSection,
     }
     section = sections.get(str(path[0]))
     if len(path) > 3 and path[2] == "backfill":

@@ -203,7 +203,7 @@ class Column:
     not_null: bool = False
     references: str | None = None
     on_delete: str = "no action"
-    backfill: Mapping[str, Any] = field(default_factory=dict)
+    backfill: Mapping[str, Any] = field(default_factory=dict, hash=False)
     generated: str | None = None
 
     @property

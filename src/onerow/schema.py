@@ -225,7 +225,8 @@ class Table:
         """Columns that tell any two rows apart: the primary key, else a NOT NULL unique key.
 
         Empty where there is none. SQLite's primary keys let NULLs in unless declared NOT NULL
-        (lang_createtable.html §3.5), so there they count only when nothing nullable is in them.
+        (lang_createtable.html §3.5); they count all the same, and whoever relies on one looks
+        first whether such rows are there.
         """
         candidates = [i for i in self.indexes if i.primary] + [
             i for i in self.indexes if i.enforcing and not i.primary
@@ -233,7 +234,8 @@ class Table:
         for index in candidates:
             columns = [self.column(c.expression) for c in index.columns if not c.is_expression]
             whole = len(columns) == len(index.columns) > 0 and index.predicate is None
-            if whole and index.immediate and all(c and c.not_null for c in columns):
+            named = index.primary or all(c and c.not_null for c in columns)
+            if whole and index.immediate and named:
                 return tuple(c.name for c in columns if c)
         return ()
 

@@ -24,6 +24,10 @@ from onerow.journal import Journal, advisory_lock_sql
 
 T = TypeVar("T")
 
+BUSY_SECONDS = 30  #: SQLite: patience with other writers
+CHECK_MILLISECONDS = 500  #: PostgreSQL: between looks whether the client is still there
+LOCK_SECONDS = 2.0  #: PostgreSQL: patience with a runner that was killed
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -35,6 +39,7 @@ class Limits:
     long_timeout: float = 1.5
     batch_time: float = 0.08  #: target of one batch
     batch_rows: int = 2_000  #: rows of the first batch
+    least_batch_rows: int = 250  #: what a batch costs besides its rows is not paid for fewer
     most_batch_rows: int = 20_000
     passes: int = 8  #: merge and build again when duplicates keep arriving
     build_budget: float = 3_600.0  #: wall clock of one concurrent build
@@ -51,16 +56,43 @@ def one_runner(database: Database, limits: Limits) -> Iterator[Session]:
     if database.dialect == "sqlite":
         with _file_lock(database), database.connect() as connection:
             run(connection, "PRAGMA foreign_keys = OFF")
+            run(connection, f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
             connection.rollback()
             yield Session(database, connection, limits)
         return
     with database.connect() as connection:
-        if not run(connection, advisory_lock_sql()).scalar_one():
+        _notice_our_end(connection)
+        if not _got_lock(connection):
             raise AnotherRunner(
                 f"Another onerow is at work on {database}.", hint="`onerow status` tells on what."
             )
-        connection.commit()
         yield Session(database, connection, limits)
+
+
+def _notice_our_end(connection: Connection) -> None:
+    """Let the server look, in the midst of a long statement, whether we are still there.
+
+    Else a build goes on, and holds the runner's lock, for a process that was killed. Not every
+    platform of the server can.
+    """
+    try:
+        run(connection, f"SET client_connection_check_interval = {CHECK_MILLISECONDS}")
+    except DBAPIError:
+        connection.rollback()
+    connection.commit()
+
+
+def _got_lock(connection: Connection) -> bool:
+    """Take the runner's lock; one who was killed just now holds it until the server has seen it."""
+    until = time.monotonic() + LOCK_SECONDS
+    while True:
+        if run(connection, advisory_lock_sql()).scalar_one():
+            connection.commit()
+            return True
+        connection.commit()
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.1)
 
 
 @contextmanager

@@ -73,6 +73,10 @@ class Restore:
     guards: tuple[str, ...] = ()  #: as of `Operation`
 
 
+#: Why an archived row is not as it was, where nobody has changed it since.
+NOT_BACK = "a row that it refers to is gone, or its place in a unique key is taken"
+
+
 def key_filter(bound: BoundKey) -> str:
     """Which rows a key speaks of. Rows with a NULL are out unless NULLs are equal."""
     tests = [f"({bound.where})"] if bound.where is not None else []
@@ -211,14 +215,13 @@ class Dialect(ABC):
         return (*keys, *lacking)
 
     def unplaced(self, spec: MergeSpec, child: Child, ranking: str = "") -> str:
-        """Counts children that refer, by a value which their survivor has not, to a row that goes."""
+        """Counts children that refer to a row that goes by a value which its survivor lacks."""
         here = _followed(self, spec, child, ranking or self.batch, "b.rank > 1")
         new = " OR ".join(f"m.new{i} IS NULL" for i, _ in enumerate(child.columns, 1))
         old = [f"m.old{i}" for i, _ in enumerate(child.columns, 1)]
         test = conjunction([same(of("c", child.columns), old), condition(child)])
         return (
-            f"SELECT count(*) FROM ({here}) AS m JOIN {child.table.sql} AS c ON {test}"
-            f" WHERE {new}"
+            f"SELECT count(*) FROM ({here}) AS m JOIN {child.table.sql} AS c ON {test} WHERE {new}"
         )
 
     def order(self, spec: MergeSpec) -> list[tuple[str, str]]:
@@ -302,8 +305,8 @@ class Dialect(ABC):
         """How an operation is taken back; `row` picks one of its rows (see `row_numbers`)."""
 
     @abstractmethod
-    def row_numbers(self, archive: str, op: int) -> str:
-        """Lists a condition for each archived row of an operation, which is true for it alone."""
+    def row_numbers(self, table: Table, archive: str, op: int) -> str:
+        """Lists (identity…, a condition that is true for it alone) of an operation's rows."""
 
 
 def ranked(
@@ -378,7 +381,9 @@ def keys_more_than_once(spec: MergeSpec) -> str:
 def _movers(spec: MergeSpec, table: Table, index: Index, dialect: str) -> list[Child]:
     """The references of a table whose moving changes what an index of it holds."""
     texts = [e.expression for e in index.columns if e.is_expression]
-    read = [columns_in(t, dialect) for t in [*texts, *([index.predicate] if index.predicate else [])]]
+    read = [
+        columns_in(t, dialect) for t in [*texts, *([index.predicate] if index.predicate else [])]
+    ]
     used = {e.expression for e in index.columns if not e.is_expression}
     for names in read:
         # Not understood: it may read anything.
@@ -502,7 +507,9 @@ def unquote(name: str) -> str:
     return name[1:-1].replace('""', '"')
 
 
-def referred_to(table: Table, archive: str, op: int, *, columns: Sequence[str] | None) -> list[str]:
+def referred_to(
+    table: Table, archive: str, op: int, columns: Sequence[str] | None = None
+) -> list[str]:
     """Tests that whatever an archived row `a` refers to is there, or comes back with it.
 
     Args:
@@ -512,13 +519,13 @@ def referred_to(table: Table, archive: str, op: int, *, columns: Sequence[str] |
     for fk in table.foreign_keys:
         if columns is not None and not set(columns) & set(fk.columns):
             continue
-        own = [
-            f"{'a' if columns is None or c in columns else 't'}.{quote(c)}" for c in fk.columns
-        ]
-        found = [f"EXISTS (SELECT 1 FROM {fk.target.sql} AS q WHERE {same(of('q', fk.target_columns), own)})"]
+        own = [f"{'a' if columns is None or c in columns else 't'}.{quote(c)}" for c in fk.columns]
+        match = same(of("q", fk.target_columns), own)
+        found = [f"EXISTS (SELECT 1 FROM {fk.target.sql} AS q WHERE {match})"]
         if columns is None and fk.target == table.ident:
-            back = same(of("q", fk.target_columns), own)
-            found.append(f"EXISTS (SELECT 1 FROM {archive} AS q WHERE q.onerow_op = {op} AND {back})")
+            found.append(
+                f"EXISTS (SELECT 1 FROM {archive} AS q WHERE q.onerow_op = {op} AND {match})"
+            )
         tests.append(f"({' OR '.join([*(f'{c} IS NULL' for c in own), *found])})")
     return tests
 
@@ -541,6 +548,7 @@ def unfit_index(index: Index) -> bool:
 
 
 __all__ = [
+    "NOT_BACK",
     "ColumnChange",
     "Dialect",
     "MergeSpec",
@@ -557,8 +565,8 @@ __all__ = [
     "key_aliases",
     "key_filter",
     "keys_more_than_once",
-    "members_by_keys",
     "may_lack_target",
+    "members_by_keys",
     "members_by_window",
     "now_names",
     "of",

@@ -9,7 +9,7 @@ from onerow.dialects import Dialect, MergeSpec
 from onerow.facts import KeyFacts, MergeFacts
 from onerow.keys import BoundKey
 from onerow.plan import Blocker
-from onerow.schema import PARTITIONED, Index, Snapshot, Table, Trigger
+from onerow.schema import PARTITIONED, Column, Index, Snapshot, Table, Trigger
 from onerow.sql import Name, comma, quote
 
 BIG_CHILD = 10_000  #: rows from which a scan of a child for every batch is not bearable
@@ -29,7 +29,8 @@ def privileges(bound: BoundKey, children: Sequence[Child], snapshot: Snapshot) -
             f"{quote(snapshot.user)}."
         )
     for one, wanted in [
-        (table, ("select", "update", "delete")),
+        # The undo inserts.
+        (table, ("select", "insert", "update", "delete")),
         *((c.table, ("select", "update")) for c in children),
     ]:
         lacking = [p for p in wanted if p not in one.privileges]
@@ -65,8 +66,7 @@ def merging(
     spec: MergeSpec, snapshot: Snapshot, facts: MergeFacts, key_facts: KeyFacts
 ) -> Iterator[Blocker]:
     """What stands in the way of changing rows."""
-    yield from _triggers(spec, snapshot)
-    yield from _publications(spec)
+    yield from writing(_touched(spec), snapshot)
     yield from _children(spec, facts, bool(key_facts.violations.groups))
     if facts.undecided:
         yield Blocker(
@@ -86,22 +86,28 @@ def merging(
             yield Blocker(
                 code="colliding_children",
                 message=f"Re-pointing the children would break {index} for {groups:,} value(s). "
-                "Remove the doubles there first, or give that table a [[key]] rule of its own.",
+                "Settle these rows first, or keep another row of the group.",
             )
 
 
-def _triggers(spec: MergeSpec, snapshot: Snapshot) -> Iterator[Blocker]:
+def writing(tables: Sequence[Table], snapshot: Snapshot) -> Iterator[Blocker]:
+    """What stands in the way of changing rows of these tables, whatever for."""
+    yield from _triggers(tables, snapshot)
+    yield from _publications(tables)
+
+
+def _triggers(tables: Sequence[Table], snapshot: Snapshot) -> Iterator[Blocker]:
     """User triggers would write over what undo must find; they are kept from firing if we may."""
     if snapshot.dialect == "sqlite":
         return
-    for table in _touched(spec):
+    for table in tables:
         firing = firing_triggers(table)
         stubborn = [t for t in firing if t.enabled in ("always", "replica")]
         if stubborn or (firing and not (snapshot.may_suppress_triggers or table.we_own)):
             names = comma(t.name for t in stubborn or firing)
             yield Blocker(
                 code="trigger_not_suppressible",
-                message=f"The trigger {names} on {table} would fire while rows are merged, and "
+                message=f"The trigger {names} on {table} would fire while rows are changed, and "
                 f"{snapshot.user} may not keep it from that. Connect as a superuser or as "
                 f"{table.owner}, or GRANT SET ON PARAMETER session_replication_role.",
             )
@@ -118,8 +124,8 @@ def _touched(spec: MergeSpec) -> list[Table]:
     return list(seen.values())
 
 
-def _publications(spec: MergeSpec) -> Iterator[Blocker]:
-    for table in _touched(spec):
+def _publications(tables: Sequence[Table]) -> Iterator[Blocker]:
+    for table in tables:
         writes = any(p.updates or p.deletes for p in table.publications)
         if writes and not _has_replica_identity(table):
             yield Blocker(
@@ -142,6 +148,13 @@ def _has_replica_identity(table: Table) -> bool:
 
 
 def _children(spec: MergeSpec, facts: MergeFacts, merges: bool) -> Iterator[Blocker]:
+    for name, rows in facts.nameless.items():
+        if rows:
+            yield Blocker(
+                code="no_primary_key",
+                message=f"{rows:,} row(s) of {name} hold NULL in the primary key, so they cannot "
+                "be told apart (SQLite lets them in). Give them a value first.",
+            )
     for child in spec.children:
         rows = facts.child_rows.get(child.label, 0)
         if rows and not child.table.row_identity:
@@ -149,6 +162,13 @@ def _children(spec: MergeSpec, facts: MergeFacts, merges: bool) -> Iterator[Bloc
                 code="no_primary_key",
                 message=f"{child.table} refers to {spec.table} and has no primary key, so its "
                 "rows could not be found again by the undo. Give it one (an identity column does).",
+            )
+        fixed = [c.name for c in child.table.columns if c.name in child.columns and _is_fixed(c)]
+        if rows and fixed:
+            yield Blocker(
+                code="unsupported",
+                message=f"{child.label} refers to {spec.table} by {comma(fixed)}, which the "
+                "database generates, so it cannot be pointed at another row.",
             )
         if merges and rows > BIG_CHILD and not child.indexed:
             columns = comma(map(quote, child.columns))
@@ -158,6 +178,10 @@ def _children(spec: MergeSpec, facts: MergeFacts, merges: bool) -> Iterator[Bloc
                 f"parent would scan it. CREATE INDEX CONCURRENTLY ON {child.table.sql}"
                 f" ({columns}).",
             )
+
+
+def _is_fixed(column: Column) -> bool:
+    return not column.writable or column.identity == "always"
 
 
 def replacing(bound: BoundKey, old: Sequence[Index], snapshot: Snapshot) -> Iterator[Blocker]:

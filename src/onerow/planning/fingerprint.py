@@ -52,14 +52,18 @@ def _table(table: Table, changed: frozenset[str]) -> dict[str, Any]:
     return {
         "name": str(table),
         "kind": table.kind,
-        "columns": [_column(c, changed) for c in table.columns],
+        "columns": [
+            _column(c, changed) for c in table.columns if f"column {c.name}" not in changed
+        ],
         "indexes": sorted(
             (_index(i) for i in table.indexes if not {i.name, i.constraint} & changed), key=str
         ),
         "constraints": sorted(
             (_constraint(c) for c in table.constraints if c.name not in changed), key=str
         ),
-        "foreign_keys": sorted((_foreign_key(f) for f in table.foreign_keys), key=str),
+        "foreign_keys": sorted(
+            (_foreign_key(f) for f in table.foreign_keys if f.name not in changed), key=str
+        ),
         "triggers": sorted((_trigger(t) for t in table.triggers), key=str),
         "partition_of": str(table.partition_of),
         "partition_columns": table.partition_columns,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
-from onerow.children import children_of
+from onerow.children import Child, children_of
 from onerow.dialects import Dialect, MergeSpec
 from onerow.dialects.base import ColumnChange
 from onerow.dialects.sqlite.rebuild import with_check, without_unique
@@ -15,7 +16,8 @@ from onerow.facts import KeyFacts, MergeFacts
 from onerow.keys import BoundKey
 from onerow.plan import Blocker, Step
 from onerow.planning import blockers
-from onerow.schema import Index, Snapshot
+from onerow.planning.order import Edit, Phase, RulePlan
+from onerow.schema import Index, IndexColumn, Snapshot, Table
 from onerow.sql import comma, cut, quote
 from onerow.steps import (
     add_check,
@@ -24,12 +26,12 @@ from onerow.steps import (
     drop_constraint,
     drop_index,
     merge_duplicates,
-    rebuild_table,
     set_not_null,
     swap_constraint,
     validate_check,
     verify,
 )
+from onerow.steps._objects import enforces, is_of_key
 
 POLICIES_OF_ANY_TYPE = ("keep", "fill")
 
@@ -37,6 +39,7 @@ POLICIES_OF_ANY_TYPE = ("keep", "fill")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyPlan:
     steps: tuple[Step, ...] = ()
+    edits: tuple[Edit, ...] = ()
     blockers: tuple[Blocker, ...] = ()
     satisfied: str = ""  #: a sentence, when nothing is to be done
 
@@ -47,8 +50,16 @@ def replaced(bound: BoundKey) -> tuple[Index, ...]:
         i
         for name in bound.key.replaces
         for i in bound.table.indexes
-        if name in (i.name, i.constraint)
+        if name in (i.name, i.constraint) and not _is_successor(i, bound)
     )
+
+
+def _is_successor(index: Index, bound: BoundKey) -> bool:
+    """The index is the key itself: it bears the name of the old one, and has taken its place."""
+    if bound.name not in (index.name, index.constraint):
+        return False
+    # A key that leaves something out enforces it too; the key itself has every element.
+    return enforces(index, bound) and is_of_key(index, bound)
 
 
 def standing_verdict(bound: BoundKey) -> Verdict:
@@ -65,18 +76,22 @@ def standing_verdict(bound: BoundKey) -> Verdict:
 
 def merge_spec(bound: BoundKey, snapshot: Snapshot, dialect: Dialect) -> MergeSpec:
     """All decisions of the key's merge. Raises RuleError where a policy does not fit a column."""
+    children = children_of(bound.table, bound.key, snapshot)
     return MergeSpec(
         bound=bound,
         identity=bound.table.row_identity,
-        changes=tuple(_changes(bound, dialect)),
-        children=children_of(bound.table, bound.key, snapshot),
+        changes=tuple(_changes(bound, dialect, children)),
+        children=children,
         decisions="pg_temp.onerow_decisions"
         if dialect.name == "postgresql"
         else "temp.onerow_decisions",
     )
 
 
-def _changes(bound: BoundKey, dialect: Dialect) -> Iterator[ColumnChange]:
+def _changes(
+    bound: BoundKey, dialect: Dialect, children: tuple[Child, ...]
+) -> Iterator[ColumnChange]:
+    referred_to = {c for child in children for c in child.target_columns}
     fixed = {*bound.columns, *bound.table.row_identity, *bound.table.primary_key}
     named = {c.casefold() if bound.dialect == "sqlite" else c for c in bound.key.merge}
     for column in bound.table.columns:
@@ -96,6 +111,15 @@ def _changes(bound: BoundKey, dialect: Dialect) -> Iterator[ColumnChange]:
                 rule=bound.label,
                 hint="Name a policy for this column under merge.",
             )
+        if column.name in referred_to and policy not in POLICIES_OF_ANY_TYPE:
+            # Another value in the survivor would leave its own children behind.
+            if own in named:
+                raise RuleError(
+                    f"column {column.name!r} is referred to by other rows; it can be kept or "
+                    "filled.",
+                    rule=bound.label,
+                )
+            policy = "fill"
         if policy != "keep":
             yield ColumnChange(column=column, policy=policy)
 
@@ -122,12 +146,42 @@ def plan_key(
     found = tuple(_blockers(spec, snapshot, dialect, facts, merge_facts, stands.enforced))
     takes = tuple(_take_away(bound, old, dialect))
     proof = verify.plan(bound, dialect)
-    if dialect.name == "sqlite":
-        again = tuple(_rebuild(bound, old))
-        # The proof comes before anything is taken away, unless the rule holds by the rebuild only.
-        last = (*again, proof) if bound.key.nulls == "forbidden" else (proof, *again)
-        return KeyPlan(steps=(*steps, *last, *takes), blockers=found)
-    return KeyPlan(steps=(*steps, proof, *takes), blockers=found)
+    edits = tuple(_edits(bound, old)) if dialect.name == "sqlite" else ()
+    return KeyPlan(steps=(*steps, proof, *takes), edits=edits, blockers=found)
+
+
+def placed(plan: KeyPlan, *, late: bool) -> RulePlan:
+    """The key's steps among those of other rules.
+
+    The proof comes before anything is taken away; `late`: but after the rebuild, as the rule holds
+    by that only.
+    """
+    proof = Phase.LATE_PROOFS if late else Phase.PROOFS
+    special = {"verify": proof, "drop_constraint": Phase.DROPS, "drop_index": Phase.DROPS}
+    return RulePlan(
+        steps=tuple((special.get(s.kind, Phase.KEYS), s) for s in plan.steps),
+        edits=plan.edits,
+        blockers=plan.blockers,
+        satisfied=plan.satisfied,
+    )
+
+
+def with_key(bound: BoundKey, dialect: Dialect) -> Table:
+    """The table once the key stands, and what it replaces is still there."""
+    index = Index(
+        name=bound.name,
+        schema=bound.table.schema,
+        columns=tuple(
+            IndexColumn(expression=p.column.name)
+            if p.column and not p.folded
+            else IndexColumn(expression=p.sql, is_expression=True)
+            for p in bound.parts
+        ),
+        unique=True,
+        predicate=bound.where,
+        definition=dialect.create_unique_index(bound, bound.name),
+    )
+    return replace(bound.table, indexes=(*bound.table.indexes, index))
 
 
 def _check_replaces(bound: BoundKey, *, enforced: bool) -> None:
@@ -142,7 +196,8 @@ def _check_replaces(bound: BoundKey, *, enforced: bool) -> None:
 
 
 def _same_name(bound: BoundKey, old: tuple[Index, ...]) -> Index | None:
-    return next((i for i in old if bound.name in (i.name, i.constraint)), None)
+    """The old key whose name the new one takes; SQLite's constraints share no names with it."""
+    return next((i for i in old if bound.name in (i.name, i.constraint) and i.definition), None)
 
 
 def _establish(
@@ -164,10 +219,10 @@ def _establish(
     if bound.key.nulls == "forbidden" and dialect.name == "postgresql":
         yield from _forbid_nulls(bound)
     namesake = _same_name(bound, old)
-    if namesake and dialect.name == "postgresql":
+    if namesake:
         built = cut(f"onerow_new_{bound.name}")
         yield create_index.plan(bound, dialect, built)
-        yield swap_constraint.plan(bound, namesake, built)
+        yield swap_constraint.plan(bound, dialect, namesake, built)
         return
     yield create_index.plan(bound, dialect, bound.name)
     if bound.attachable and dialect.name == "postgresql":
@@ -180,40 +235,46 @@ def _forbid_nulls(bound: BoundKey) -> Iterator[Step]:
             continue
         label = part.column.name if part.column else "key"
         name = cut(f"{bound.name}_{label}_not_null")
-        yield add_check.plan(bound, name, null_check(part, bound.where))
-        yield validate_check.plan(bound, name)
+        table, rule = bound.table, bound.label
+        yield add_check.plan(table, rule, name, null_check(part, bound.where))
+        yield validate_check.plan(table, rule, name)
         if part.column and bound.where is None:
-            yield set_not_null.plan(bound, part.column.name, name)
+            yield set_not_null.plan(table, rule, part.column.name, name)
 
 
-def _rebuild(bound: BoundKey, old: tuple[Index, ...]) -> Iterator[Step]:
+def _edits(bound: BoundKey, old: tuple[Index, ...]) -> Iterator[Edit]:
     """SQLite: constraints inside CREATE TABLE come and go only with the whole table."""
-    inside = [i for i in old if not i.definition]
-    text, names = bound.table.definition, [n for i in inside for n in (i.name, i.constraint) if n]
-    reasons = [f"without {i.constraint or i.name}" for i in inside]
-    for index in inside:
-        # Each edit starts from the text that the one before has made.
-        text = without_unique(replace(bound.table, definition=text), index)
-    if bound.key.nulls == "forbidden":
-        for part in (p for p in bound.parts if p.nullable and not null_checked(p, bound)):
-            label = part.column.name if part.column else "key"
-            name = cut(f"{bound.name}_{label}_not_null")
-            text = with_check(text, name, null_check(part, bound.where))
-            names.append(name)
-            reasons.append(f"with NULL forbidden in {label}")
-    if text != bound.table.definition:
-        # The automatic indexes of the constraints that stay are numbered anew.
-        automatic = [i.name for i in bound.table.indexes if not i.definition and not i.primary]
-        yield rebuild_table.plan(
-            bound, text, comma(reasons), changes=tuple(dict.fromkeys([*names, *automatic]))
-        )
+    for index in (i for i in old if not i.definition):
+        names = tuple(n for n in (index.name, index.constraint) if n)
+        change = partial(_without, bound.table, index)
+        yield _edit(bound, f"without {index.constraint or index.name}", names, change)
+    if bound.key.nulls != "forbidden":
+        return
+    for part in (p for p in bound.parts if p.nullable and not null_checked(p, bound)):
+        label = part.column.name if part.column else "key"
+        name = cut(f"{bound.name}_{label}_not_null")
+        change = partial(with_check, name=name, expression=null_check(part, bound.where))
+        yield _edit(bound, f"with NULL forbidden in {label}", (name,), change)
+
+
+def _without(table: Table, index: Index, text: str) -> str:
+    # Each edit starts from the text that the one before has made.
+    return without_unique(replace(table, definition=text), index)
+
+
+def _edit(
+    bound: BoundKey, reason: str, names: tuple[str, ...], change: Callable[[str], str]
+) -> Edit:
+    return Edit(
+        table=bound.table.ident, rule=bound.label, reason=reason, names=names, change=change
+    )
 
 
 def _take_away(bound: BoundKey, old: tuple[Index, ...], dialect: Dialect) -> Iterator[Step]:
     for index in old:
         if dialect.name == "sqlite" and not index.definition:
             continue  # goes with the rebuild
-        if dialect.name == "postgresql" and bound.name in (index.name, index.constraint):
+        if index == _same_name(bound, old):
             continue  # swapped
         if index.constraint and dialect.name == "postgresql":
             yield drop_constraint.plan(bound, index)
@@ -236,6 +297,12 @@ def _blockers(
     yield from blockers.replacing(bound, old, snapshot)
     if enforced:
         return
+    if bound.key.guard:
+        yield Blocker(
+            code="unsupported",
+            message="guard = true cannot be built by this version. Leave it out: duplicates that "
+            "arrive before the key stands are merged.",
+        )
     namesakes = {n for i in old for n in (i.name, i.constraint) if n}
     yield from blockers.naming(bound, snapshot, namesakes)
     yield from blockers.partitions(bound, dialect)
@@ -251,10 +318,18 @@ def _blockers(
         yield Blocker(
             code="no_primary_key",
             message=f"{bound.table} has duplicates and no primary key, so its rows cannot be told "
-            f"apart. ALTER TABLE {bound.table.sql} ADD COLUMN id bigint GENERATED ALWAYS AS "
-            "IDENTITY PRIMARY KEY (it rewrites the table), or any NOT NULL unique key.",
+            f"apart. {_way_to_a_primary_key(bound)}",
         )
     yield from _null_rows(bound, facts)
+
+
+def _way_to_a_primary_key(bound: BoundKey) -> str:
+    if bound.dialect == "sqlite":
+        return "Make the table again with an INTEGER PRIMARY KEY, or add a NOT NULL unique key."
+    return (
+        f"ALTER TABLE {bound.table.sql} ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY"
+        " KEY (it rewrites the table), or add any NOT NULL unique key."
+    )
 
 
 def _null_rows(bound: BoundKey, facts: KeyFacts) -> Iterator[Blocker]:

@@ -5,7 +5,8 @@ A module offers:
 ``MODE``
     how the executor runs it: ``transaction`` (its SQL and the journal's entry commit together),
     ``concurrent`` (a statement that takes no transaction; the catalog tells if it was done),
-    ``merge`` (in batches), ``rebuild`` (the whole table, SQLite), ``verify``.
+    ``merge``, ``backfill``, ``orphans`` (in batches), ``validate`` (a scan that old rows may
+    fail), ``rebuild`` (the whole table, SQLite), ``verify``.
 ``plan(…) -> Step``
     the step as data: sentence, SQL, lock, undo.
 ``is_done(step, snapshot) -> bool | None``
@@ -39,6 +40,7 @@ class Action:
     sql: tuple[str, ...]
     concurrent: bool = False
     guarded: bool = False  #: no foreign key may be broken by it that was whole before
+    cleanup: tuple[str, ...] = ()  #: takes away what it leaves behind when it fails
 
 
 class Kind(Protocol):

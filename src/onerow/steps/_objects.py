@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
+from onerow.dialects import dialect
 from onerow.enforcement import verdict
+from onerow.expressions import Reading
 from onerow.keys import BoundKey, bind_key
 from onerow.plan import Step
 from onerow.rules import Key, rule_from_dict
 from onerow.schema import Index, Snapshot, Table
 from onerow.sql import Name, literal, quote
+from onerow.steps import Action
 
 
 def table_of(step: Step, snapshot: Snapshot) -> Table | None:
@@ -29,10 +34,23 @@ def bound_key(step: Step, snapshot: Snapshot) -> BoundKey:
 
 def enforces(index: Index, bound: BoundKey) -> bool:
     """The index alone enforces the key whole."""
-    from dataclasses import replace
-
     alone = replace(bound, table=replace(bound.table, indexes=(index,)))
     return verdict(alone).enforced
+
+
+def is_of_key(index: Index, bound: BoundKey) -> bool:
+    """The index has the elements and the filter of the key, no more and no less."""
+    own = [e.expression if e.is_expression else quote(e.expression) for e in index.columns]
+    wanted = dialect(bound.dialect).index_elements(bound)
+    filters = _forms([index.predicate or ""], bound) == _forms([bound.where or ""], bound)
+    return index.unique and filters and _forms(own, bound) == _forms(wanted, bound)
+
+
+def _forms(texts: Iterable[str], bound: BoundKey) -> list[str]:
+    """Expressions in a form that does not depend on how they are written."""
+    reading = Reading(bound.dialect, bound.table.columns)
+    trees = [(text, reading.tree(text)) for text in texts]
+    return sorted(text if tree is None else reading.text(tree) for text, tree in trees)
 
 
 def comment_sql(what: str, comment: str | None) -> tuple[str, ...]:
@@ -57,3 +75,56 @@ def index_facts(index: Index, table: Table) -> dict[str, Any]:
         "deferrable": bool(constraint and constraint.deferrable),
         "deferred": bool(constraint and constraint.deferred),
     }
+
+
+def built_again(
+    step: Step, snapshot: Snapshot, facts: dict[str, Any], name: str
+) -> tuple[Action, ...]:
+    """Builds an index from its facts under a name, online, unless it stands.
+
+    A build that was killed has left an invalid one, which may refuse rows already: it goes first.
+    """
+    index = index_of(step, snapshot, name)
+    if index is not None and index.valid:
+        return ()
+    drop = f"DROP INDEX CONCURRENTLY IF EXISTS {Name(facts['schema'], name).sql}"
+    create = facts["definition"].replace(" INDEX ", " INDEX CONCURRENTLY ", 1)
+    # As it is printed: quoted only where it must be.
+    own = f" {quote(facts['name'])} ON "
+    if own not in create:
+        own = f" {facts['name']} ON "
+    create = create.replace(own, f" {quote(name)} ON ", 1)
+    build = Action((create,), concurrent=True, cleanup=(drop,))
+    return (Action((drop,), concurrent=True), build) if index is not None else (build,)
+
+
+def attached_again(table: Name, facts: dict[str, Any], index: str) -> str:
+    """Makes the constraint of an index again."""
+    when = " DEFERRABLE" * facts["deferrable"] + " INITIALLY DEFERRED" * facts["deferred"]
+    what = "PRIMARY KEY" if facts["constraint_definition"].startswith("PRIMARY") else "UNIQUE"
+    return (
+        f"ALTER TABLE {table.sql} ADD CONSTRAINT {quote(facts['constraint'])} {what}"
+        f" USING INDEX {quote(index)}{when}"
+    )
+
+
+def comments_again(step: Step, snapshot: Snapshot, facts: dict[str, Any]) -> tuple[str, ...]:
+    """Comments of an index and its constraint, those that do not stand."""
+    name = facts["constraint"] or facts["name"]
+    table, index = table_of(step, snapshot), index_of(step, snapshot, name)
+    constraint = table.constraint(name) if table else None
+    stands = facts["constraint"] is None or (
+        constraint is not None and constraint.comment == facts["constraint_comment"]
+    )
+    if stands and index is not None and index.comment == facts["comment"]:
+        return ()
+    return comments_of(step.table, facts)
+
+
+def comments_of(table: Name, facts: dict[str, Any]) -> tuple[str, ...]:
+    """Comments of an index and its constraint, to be made when both are there again."""
+    name = facts["constraint"] or facts["name"]
+    own = constraint_comment(
+        table, name, facts["constraint_comment"] if facts["constraint"] else ""
+    )
+    return (*own, *comment_sql(f"INDEX {Name(facts['schema'], name).sql}", facts["comment"]))

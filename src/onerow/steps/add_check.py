@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from onerow.keys import BoundKey
 from onerow.plan import Step
-from onerow.schema import Snapshot
+from onerow.schema import Snapshot, Table
 from onerow.sql import quote
 from onerow.steps import Action
 
 MODE = "transaction"
 
 
-def plan(bound: BoundKey, name: str, expression: str) -> Step:
+def plan(table: Table, rule: str, name: str, expression: str) -> Step:
     return Step(
         kind="add_check",
-        table=bound.table.ident,
-        rule=bound.label,
+        table=table.ident,
+        rule=rule,
         sentence=f"Add the check {name} for new rows: {expression}.",
         sql=(
-            f"ALTER TABLE {bound.table.sql} ADD CONSTRAINT {quote(name)}"
-            f" CHECK ({expression}) NOT VALID",
+            f"ALTER TABLE {table.sql} ADD CONSTRAINT {quote(name)} CHECK ({expression}) NOT VALID",
         ),
         lock="access_exclusive",
         lock_length="a moment",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from onerow.keys import BoundKey
 from onerow.plan import Step
 from onerow.schema import Index, Snapshot
-from onerow.sql import Name, quote
+from onerow.sql import quote
 from onerow.steps import Action
-from onerow.steps._objects import comment_sql, constraint_comment, index_facts, index_of
+from onerow.steps._objects import attached_again, built_again, comments_again, index_facts
 
 MODE = "transaction"
 
@@ -35,28 +35,12 @@ def is_done(step: Step, snapshot: Snapshot) -> bool | None:
 
 def undo(step: Step, snapshot: Snapshot) -> tuple[Action, ...]:
     """The index first, online, and then the constraint of it."""
-    facts = step.args
-    index = index_of(step, snapshot, facts["name"])
-    actions: list[Action] = []
-    if index is None:
-        create = facts["definition"].replace(" INDEX ", " INDEX CONCURRENTLY ", 1)
-        actions.append(Action((create,), concurrent=True))
-    if index is None or index.constraint is None:
-        when = " DEFERRABLE" * facts["deferrable"] + " INITIALLY DEFERRED" * facts["deferred"]
-        what = "PRIMARY KEY" if facts["constraint_definition"].startswith("PRIMARY") else "UNIQUE"
-        name = quote(facts["constraint"])
-        attach = (
-            f"ALTER TABLE {step.table.sql} ADD CONSTRAINT {name} {what}"
-            f" USING INDEX {quote(facts['name'])}{when}"
-        )
-        comments = (
-            *constraint_comment(step.table, facts["constraint"], facts["constraint_comment"]),
-            *comment_sql(
-                f"INDEX {Name(facts['schema'], facts['constraint']).sql}", facts["comment"]
-            ),
-        )
-        actions.append(Action((attach, *comments)))
-    return tuple(actions)
+    facts = dict(step.args)
+    comments = comments_again(step, snapshot, facts)
+    if not is_done(step, snapshot):
+        return (Action(comments),) if comments else ()
+    attach = attached_again(step.table, facts, facts["name"])
+    return (*built_again(step, snapshot, facts, facts["name"]), Action((attach, *comments)))
 
 
 def makes(step: Step) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from onerow.plan import Step
 from onerow.schema import Index, Snapshot
 from onerow.sql import Name
 from onerow.steps import Action
-from onerow.steps._objects import comment_sql, index_facts, index_of
+from onerow.steps._objects import built_again, comments_again, index_facts, index_of
 
 MODE = "concurrent"
 
@@ -35,15 +35,12 @@ def is_done(step: Step, snapshot: Snapshot) -> bool | None:
 
 
 def undo(step: Step, snapshot: Snapshot) -> tuple[Action, ...]:
-    if index_of(step, snapshot, step.args["name"]) is not None:
-        return ()
-    facts = step.args
+    facts = dict(step.args)
     if snapshot.dialect == "sqlite":
-        return (Action((facts["definition"],)),)
-    create = facts["definition"].replace(" INDEX ", " INDEX CONCURRENTLY ", 1)
-    comments = comment_sql(f"INDEX {Name(facts['schema'], facts['name']).sql}", facts["comment"])
-    actions = [Action((create,), concurrent=True)]
-    return (*actions, Action(comments)) if comments else tuple(actions)
+        return (Action((facts["definition"],)),) if is_done(step, snapshot) else ()
+    comments = comments_again(step, snapshot, facts)
+    build = built_again(step, snapshot, facts, facts["name"])
+    return (*build, Action(comments)) if comments else build
 
 
 def makes(step: Step) -> tuple[str, ...]:

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from onerow.dialects.sqlite.rebuild import rebuild
-from onerow.keys import BoundKey
 from onerow.plan import Step
-from onerow.schema import Snapshot
+from onerow.schema import Snapshot, Table
 from onerow.steps import Action
 
 MODE = "rebuild"
 
 
-def plan(bound: BoundKey, text: str, why: str, *, changes: tuple[str, ...]) -> Step:
+def plan(table: Table, text: str, why: str, *, rule: str, changes: tuple[str, ...]) -> Step:
     """`changes`: names of the constraints that come or go with the new text."""
     return Step(
         kind="rebuild_table",
-        table=bound.table.ident,
-        rule=bound.label,
-        sentence=f"Make {bound.table} again, {why}: one transaction that copies every row.",
-        sql=rebuild(bound.table, text),
+        table=table.ident,
+        rule=rule,
+        sentence=f"Make {table} again, {why}: one transaction that copies every row.",
+        sql=rebuild(table, text),
         lock="write",
         lock_length="a copy of the table",
-        rows=bound.table.estimated_rows,
+        rows=table.estimated_rows,
         undo="Makes the table again from its former text.",
-        args={"old": bound.table.definition, "new": text, "changes": list(changes)},
+        args={"old": table.definition, "new": text, "changes": list(changes)},
     )
 
 

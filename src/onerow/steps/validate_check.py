@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from onerow.keys import BoundKey
 from onerow.plan import Step
-from onerow.schema import Snapshot
+from onerow.schema import Constraint, Snapshot, Table
 from onerow.sql import quote
 from onerow.steps import Action
+from onerow.steps._objects import constraint_comment
 
-MODE = "transaction"
+MODE = "validate"
 
 
-def plan(bound: BoundKey, name: str) -> Step:
+def plan(table: Table, rule: str, name: str, *, was: Constraint | None = None) -> Step:
+    """`was`: the check as it was before, NOT VALID, and is again after an undo."""
     return Step(
         kind="validate_check",
-        table=bound.table.ident,
-        rule=bound.label,
+        table=table.ident,
+        rule=rule,
         sentence=f"Validate the check {name}: one scan, reads and writes go on.",
-        sql=(f"ALTER TABLE {bound.table.sql} VALIDATE CONSTRAINT {quote(name)}",),
+        sql=(f"ALTER TABLE {table.sql} VALIDATE CONSTRAINT {quote(name)}",),
         lock="share_update_exclusive",
         lock_length="a scan",
         rows=0,
-        undo="Nothing to take back.",
-        args={"name": name},
+        undo=f"Makes {name} NOT VALID again." if was else "Nothing to take back.",
+        args={
+            "name": name,
+            "definition": was.definition if was else "",
+            "comment": was.comment if was else None,
+        },
     )
 
 
@@ -34,7 +39,20 @@ def is_done(step: Step, snapshot: Snapshot) -> bool | None:
 
 
 def undo(step: Step, snapshot: Snapshot) -> tuple[Action, ...]:
-    return ()
+    facts, table = step.args, snapshot.get(step.table)
+    check = table.constraint(facts["name"]) if table else None
+    if not facts["definition"] or check is None or not check.validated:
+        return ()
+    name = quote(facts["name"])
+    return (
+        Action(
+            (
+                f"ALTER TABLE {step.table.sql} DROP CONSTRAINT {name}",
+                f"ALTER TABLE {step.table.sql} ADD CONSTRAINT {name} {facts['definition']}",
+                *constraint_comment(step.table, facts["name"], facts["comment"]),
+            )
+        ),
+    )
 
 
 def makes(step: Step) -> tuple[str, ...]:

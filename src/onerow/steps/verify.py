@@ -1,12 +1,12 @@
-"""Prove that the rule holds before anything that it replaces is taken away."""
+"""Prove that a rule holds before anything that it replaces is taken away."""
 
 from __future__ import annotations
 
 from onerow.dialects import Dialect
 from onerow.keys import BoundKey
 from onerow.plan import Step
-from onerow.rules import rule_to_dict
-from onerow.schema import Snapshot
+from onerow.rules import Rule, rule_to_dict
+from onerow.schema import Snapshot, Table
 from onerow.steps import Action
 
 MODE = "verify"
@@ -17,12 +17,27 @@ def plan(bound: BoundKey, dialect: Dialect) -> Step:
         kind="verify",
         table=bound.table.ident,
         rule=bound.label,
-        sentence=f"Prove that {bound} is enforced and that no row was lost.",
+        sentence=f"Prove that {bound} is enforced and that no rows break it.",
         sql=(dialect.duplicates(bound, 1),),
         lock="none",
         rows=0,
         undo="Nothing to take back.",
         args={"rule": rule_to_dict(bound.key)},
+    )
+
+
+def plan_rule(table: Table, rule: Rule, sentence: str, sql: tuple[str, ...]) -> Step:
+    """The proof of a rule that is no key."""
+    return Step(
+        kind="verify",
+        table=table.ident,
+        rule=rule.label,
+        sentence=sentence,
+        sql=sql,
+        lock="none",
+        rows=0,
+        undo="Nothing to take back.",
+        args={"rule": rule_to_dict(rule)},
     )
 
 

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from onerow.dialects.base import (
+    NOT_BACK,
     Dialect,
     MergeSpec,
     Operation,
     Restore,
     archived_columns,
     element_names,
+    found_again,
     keys_more_than_once,
     members_by_keys,
     members_by_window,
+    now_names,
     of,
+    quoted_names,
     ranked,
+    referred_to,
     restored_columns,
     same,
+    unquote,
 )
 from onerow.dialects.postgresql import policies
 from onerow.dialects.postgresql.repoint import repoint
@@ -30,6 +36,7 @@ from onerow.sql import Name, comma, conjunction, cut, quote
 BATCH = "pg_temp.onerow_batch"
 MEMBERS = "pg_temp.onerow_members"
 KEYS = "pg_temp.onerow_keys"
+CHANGES = "pg_temp.onerow_changes"
 
 #: What stands for NULL in an index before PostgreSQL 15; beside it stands `IS NULL`, so a real
 #: value that looks the same is still another one.
@@ -80,12 +87,16 @@ class PostgreSQL(Dialect):
             for names in (p, s)
             for c, name in zip(identity, names, strict=True)
         ]
+        values = [f"{quote(c.column.name)} AS v{i}" for i, c in enumerate(spec.changes, 1)]
         return (
             f"DROP TABLE IF EXISTS {BATCH}",
             f"CREATE TEMPORARY TABLE onerow_batch ON COMMIT DELETE ROWS AS"
             f" SELECT {comma(columns)}, 0::bigint AS rank, 0::bigint AS size"
             f" FROM {spec.table.sql} LIMIT 0",
             f"CREATE INDEX onerow_batch_s ON {BATCH} ({comma(s)})",
+            f"DROP TABLE IF EXISTS {CHANGES}",
+            f"CREATE TEMPORARY TABLE onerow_changes ON COMMIT DELETE ROWS AS"
+            f" SELECT {comma([*columns[: len(p)], *values])} FROM {spec.table.sql} LIMIT 0",
         )
 
     def list_keys(self, spec: MergeSpec) -> tuple[str, ...]:
@@ -117,21 +128,27 @@ class PostgreSQL(Dialect):
     def operations(
         self, spec: MergeSpec, archives: dict[Name, str], op: int, batch: int
     ) -> tuple[Operation, ...]:
-        out: list[Operation] = []
-        if spec.changes:
-            out.append(_merge_columns(spec, archives[spec.table.ident], op, batch))
-        for child in spec.children:
-            number = op + len(out)
-            out.append(repoint(spec, child, archives[child.table.ident], number, batch))
+        out = [
+            repoint(self, spec, child, archives[child.table.ident], number, batch)
+            for number, child in enumerate(spec.children, op)
+        ]
         out.append(_delete(spec, archives[spec.table.ident], op + len(out), batch))
+        if spec.changes:
+            out.append(_update(spec, archives[spec.table.ident], op + len(out), batch))
         return tuple(out)
+
+    def in_type_of(self, column: Column | None, sql: str) -> str:
+        return f"{sql}::{column.type}" if column else sql
 
     def create_archive(self, table: Table, name: str) -> str:
         # The columns' own types: a value comes back through no text, and generated ones stay put.
-        columns = comma(f"{quote(c.name)} {c.type}" for c in archived_columns(table))
+        columns = [f"{quote(c.name)} {c.type}" for c in archived_columns(table)]
+        known_by = [c for n in table.row_identity for c in [table.column(n)] if c]
+        now = [f"{n} {c.type}" for n, c in zip(now_names(table), known_by, strict=True)]
         return (
             f"CREATE TABLE {Name(self.schema, name).sql} (onerow_op bigint NOT NULL,"
-            f" onerow_batch bigint NOT NULL, onerow_after text, onerow_survivor text, {columns})"
+            f" onerow_batch bigint NOT NULL, onerow_after text, onerow_survivor text,"
+            f" {comma([*now, *columns])})"
         )
 
     def index_archive(self, archive: Name) -> tuple[str, ...]:
@@ -141,10 +158,17 @@ class PostgreSQL(Dialect):
             f"ANALYZE {archive.sql}",
         )
 
-    def restore(self, table: Table, archive: str, action: str, detail: str, op: int) -> Restore:
+    def restore(
+        self, table: Table, archive: str, action: str, detail: str, op: int, row: str = ""
+    ) -> Restore:
+        ours = conjunction([f"a.onerow_op = {op}", row])
         if action == "deleted":
-            return _restore_deleted(table, archive, op)
-        return _restore_changed(table, archive, detail, op, whole=action == "updated")
+            return _restore_deleted(table, archive, op, ours)
+        return _restore_changed(table, archive, detail, op, ours, whole=action == "updated")
+
+    def row_numbers(self, table: Table, archive: str, op: int) -> str:
+        names = comma(map(quote, table.row_identity))
+        return f"SELECT {names}, format('a.ctid = %L', ctid) FROM {archive} WHERE onerow_op = {op}"
 
 
 def _knows_nulls_not_distinct(bound: BoundKey) -> bool:
@@ -191,7 +215,8 @@ def row_hash(alias: str, table: Table) -> str:
     return f"md5({row_text(alias, columns)})"
 
 
-def _merge_columns(spec: MergeSpec, archive: str, op: int, batch: int) -> Operation:
+def _collect(spec: MergeSpec) -> str:
+    """Works out what the survivors will hold, while the rows that go are still there."""
     table, identity = spec.table, spec.identity
     p = element_names(identity, "p")
     group = policies.Group(
@@ -199,27 +224,59 @@ def _merge_columns(spec: MergeSpec, archive: str, op: int, batch: int) -> Operat
         + same(of("o", identity), [f"m.{n}" for n in p]),
         where=same([f"m.s{i}" for i, _ in enumerate(identity, 1)], [f"b.{n}" for n in p]),
     )
-    merged = [policies.merged(change, group) for change in spec.changes]
-    values = comma(f"{m.value} AS v{i}" for i, m in enumerate(merged, 1))
+    values = comma(policies.merged(change, group) for change in spec.changes)
+    return (
+        f"INSERT INTO {CHANGES} SELECT {comma(f'b.{n}' for n in p)}, {values} FROM {BATCH} AS b"
+        f" JOIN {table.sql} AS s ON {same(of('s', identity), [f'b.{n}' for n in p])}"
+        f" WHERE b.rank = 1 AND b.size > 1"
+    )
+
+
+def _update(spec: MergeSpec, archive: str, op: int, batch: int) -> Operation:
+    """Gives the survivors what was worked out.
+
+    Last of all: a value may be unique, and is free only when the row that had it is gone.
+    """
+    table, identity = spec.table, spec.identity
+    p = element_names(identity, "p")
     sets = comma(f"{quote(c.column.name)} = v.v{i}" for i, c in enumerate(spec.changes, 1))
     changed = " OR ".join(
-        m.changed(f"t.{quote(c.column.name)}", f"v.v{i}")
-        for i, (m, c) in enumerate(zip(merged, spec.changes, strict=True), 1)
+        policies.changed(c, f"t.{quote(c.column.name)}", f"v.v{i}")
+        for i, c in enumerate(spec.changes, 1)
     )
-    keys = comma(f"b.{n}" for n in p)
     here = same(of("t", identity), [f"v.{n}" for n in p])
     old = comma(f"s.{quote(c.name)}" for c in archived_columns(table))
     main = (
-        f"WITH v AS MATERIALIZED (SELECT {keys}, {values} FROM {BATCH} AS b"
-        f" JOIN {table.sql} AS s ON {same(of('s', identity), [f'b.{n}' for n in p])}"
-        f" WHERE b.rank = 1 AND b.size > 1),"
-        f" u AS (UPDATE {table.sql} AS t SET {sets} FROM v WHERE {here} AND ({changed})"
+        f"WITH u AS (UPDATE {table.sql} AS t SET {sets} FROM {CHANGES} AS v"
+        f" WHERE {here} AND ({changed})"
         f" RETURNING {comma(f'v.{n}' for n in p)}, {row_hash('t', table)} AS h)"
         f" {_archive_into(archive, table)} SELECT {op}, {batch}, u.h, {old}"
         f" FROM {table.sql} AS s JOIN u ON {same(of('s', identity), [f'u.{n}' for n in p])}"
     )
-    detail = comma(quote(c.column.name) for c in spec.changes)
-    return Operation(table=table.ident, action="updated", detail=detail, before=(), main=main)
+    return Operation(
+        table=table.ident,
+        action="updated",
+        detail=comma(quote(c.column.name) for c in spec.changes),
+        before=(),
+        main=main,
+        guards=tuple(_hold_references(spec)),
+    )
+
+
+def _hold_references(spec: MergeSpec) -> Iterator[str]:
+    """Locks the rows that survivors will refer to."""
+    table, identity = spec.table, spec.identity
+    place = {c.column.name: f"v.v{i}" for i, c in enumerate(spec.changes, 1)}
+    here = same(of("s", identity), [f"v.{n}" for n in element_names(identity, "p")])
+    for fk in table.foreign_keys:
+        if set(fk.columns) & set(place):
+            own = [place.get(c, f"s.{quote(c)}") for c in fk.columns]
+            yield (
+                f"SELECT count(*) FROM (SELECT 1 FROM {CHANGES} AS v"
+                f" JOIN {table.sql} AS s ON {here}"
+                f" JOIN {fk.target.sql} AS q ON {same(of('q', fk.target_columns), own)}"
+                f" FOR KEY SHARE OF q) AS locked"
+            )
 
 
 def _delete(spec: MergeSpec, archive: str, op: int, batch: int) -> Operation:
@@ -235,90 +292,96 @@ def _delete(spec: MergeSpec, archive: str, op: int, batch: int) -> Operation:
         f" {_archive_into(archive, table, survivor=True)} SELECT {op}, {batch}, NULL, survivor,"
         f" {comma(f'c{i}' for i, _ in enumerate(columns, 1))} FROM d"
     )
-    return Operation(table=table.ident, action="deleted", detail="", before=(), main=main)
-
-
-def _restore_deleted(table: Table, archive: str, op: int) -> Restore:
-    identity = table.row_identity
-    names = comma(map(quote, (c.name for c in restored_columns(table))))
-    ours = f"a.onerow_op = {op}"
-    here = same(of("t", identity), of("a", identity))
-    there = f"EXISTS (SELECT 1 FROM {table.sql} AS t WHERE {here})"
-    insert = (
-        f"INSERT INTO {table.sql} ({names}) OVERRIDING SYSTEM VALUE"
-        f" SELECT {comma(of('a', [c.name for c in restored_columns(table)]))} FROM {archive} AS a"
-        f" WHERE {conjunction([ours, f'NOT {there}', *_parents(table, archive, op)])}"
-        f" ON CONFLICT DO NOTHING"
+    return Operation(
+        table=table.ident,
+        action="deleted",
+        detail="",
+        before=(_collect(spec),) if spec.changes else (),
+        main=main,
     )
+
+
+# -- the way back ------------------------------------------------------------------------------
+
+
+def _insert(table: Table, archive: str, tests: Sequence[str]) -> str:
+    columns = [c.name for c in restored_columns(table)]
+    # ON CONFLICT is refused where any unique key is deferrable.
+    immediate = all(i.immediate for i in table.indexes)
+    return (
+        f"INSERT INTO {table.sql} ({comma(map(quote, columns))}) OVERRIDING SYSTEM VALUE"
+        f" SELECT {comma(of('a', columns))} FROM {archive} AS a WHERE {conjunction(tests)}"
+        f"{' ON CONFLICT DO NOTHING' if immediate else ''}"
+    )
+
+
+def _hold_archived(
+    table: Table, archive: str, ours: str, columns: Sequence[str]
+) -> tuple[str, ...]:
+    """Locks the rows that archived rows refer to by these columns."""
+    return tuple(
+        f"SELECT count(*) FROM (SELECT 1 FROM {archive} AS a JOIN {fk.target.sql} AS q"
+        f" ON {same(of('q', fk.target_columns), of('a', fk.columns))} WHERE {ours}"
+        f" FOR KEY SHARE OF q) AS locked"
+        for fk in table.foreign_keys
+        if set(columns) & set(fk.columns)
+    )
+
+
+def _restore_deleted(table: Table, archive: str, op: int, ours: str) -> Restore:
+    columns = [c.name for c in restored_columns(table)]
+    identity = table.row_identity
+    here = same(of("t", identity), of("a", identity))
+    equal = f"{row_text('t', columns)} = {row_text('a', columns)}"
+    there = f"EXISTS (SELECT 1 FROM {table.sql} AS t WHERE {here})"
+    back = f"EXISTS (SELECT 1 FROM {table.sql} AS t WHERE {here} AND {equal})"
+    tests = [ours, *referred_to(table, archive, op)]
+    insert = _insert(table, archive, [*tests, f"NOT {there}"])
     keys = comma(of("a", identity))
     return Restore(
         lock=None,
         changed=f"SELECT {keys}, 'a row with this key is there now' FROM {archive} AS a"
         f" WHERE {ours} AND {there}",
         statement=insert,
-        forced=(_overwrite(table, archive, op), insert),
-        missing=f"SELECT {keys}, 'a row that it refers to is gone, or its place in a unique key is"
-        f" taken' FROM {archive} AS a WHERE {ours} AND NOT {there}",
+        forced=(*_overwrite(table, archive, conjunction([*tests, here])), insert),
+        missing=f"SELECT {keys}, '{NOT_BACK}' FROM {archive} AS a WHERE {ours} AND NOT {back}",
+        guards=_hold_archived(table, archive, ours, columns),
     )
 
 
-def _parents(table: Table, archive: str, op: int) -> list[str]:
-    """Tests that every row which an archived row refers to is there, or comes back with it.
-
-    Under session_replication_role = replica the server would not check it.
-    """
-    tests = []
-    for fk in table.foreign_keys:
-        nulls = [f"a.{quote(c)} IS NULL" for c in fk.columns]
-        match = same(of("q", fk.target_columns), of("a", fk.columns))
-        found = [f"EXISTS (SELECT 1 FROM {fk.target.sql} AS q WHERE {match})"]
-        if fk.target == table.ident:
-            found.append(
-                f"EXISTS (SELECT 1 FROM {archive} AS q WHERE q.onerow_op = {op} AND {match})"
-            )
-        tests.append(f"({' OR '.join([*nulls, *found])})")
-    return tests
+def _overwrite(table: Table, archive: str, where: str) -> tuple[str, ...]:
+    columns = [c for c in restored_columns(table) if c.name not in table.row_identity]
+    sets = comma(f"{quote(c.name)} = a.{quote(c.name)}" for c in columns if c.identity != "always")
+    update = f"UPDATE {table.sql} AS t SET {sets} FROM {archive} AS a WHERE {where}"
+    return (update,) if sets else ()
 
 
-def _overwrite(table: Table, archive: str, op: int) -> str:
-    identity = table.row_identity
-    columns = [c for c in restored_columns(table) if c.name not in identity]
-    columns = [c for c in columns if c.identity != "always"]
-    sets = comma(f"{quote(c.name)} = a.{quote(c.name)}" for c in columns)
-    here = same(of("t", identity), of("a", identity))
-    if not sets:
-        return "SELECT 1 WHERE false"
-    return (
-        f"UPDATE {table.sql} AS t SET {sets} FROM {archive} AS a"
-        f" WHERE a.onerow_op = {op} AND {here}"
-    )
-
-
-def _restore_changed(table: Table, archive: str, detail: str, op: int, *, whole: bool) -> Restore:
-    identity = table.row_identity
-    columns = detail.split(", ") if detail else []
-    now = row_hash("t", table) if whole else f"ROW({comma(f't.{c}' for c in columns)})::text"
-    here = same(of("t", identity), of("a", identity))
-    joined = f"{archive} AS a LEFT JOIN {table.sql} AS t ON {here}"
-    sets = comma(f"{c} = a.{c}" for c in columns)
+def _restore_changed(
+    table: Table, archive: str, detail: str, op: int, ours: str, *, whole: bool
+) -> Restore:
+    identity, quoted = table.row_identity, quoted_names(detail)
+    columns = [unquote(c) for c in quoted]
+    now = row_hash("t", table) if whole else row_text("t", columns)
+    here = same(of("t", identity), found_again(table, columns))
     gone = f"t.{quote(identity[0])} IS NULL"
+    differs = f"{now} IS DISTINCT FROM a.onerow_after"
+    fit = conjunction(referred_to(table, archive, op, columns))
+    sets = comma(f"{c} = a.{c}" for c in quoted)
     update = (
-        f"UPDATE {table.sql} AS t SET {sets} FROM {archive} AS a"
-        f" WHERE a.onerow_op = {op} AND {here}"
+        f"UPDATE {table.sql} AS t SET {sets} FROM {archive} AS a WHERE {ours} AND {here} AND {fit}"
     )
-    names = comma(map(quote, (c.name for c in restored_columns(table))))
-    insert = (
-        f"INSERT INTO {table.sql} ({names}) OVERRIDING SYSTEM VALUE"
-        f" SELECT {comma(of('a', [c.name for c in restored_columns(table)]))} FROM {archive} AS a"
-        f" WHERE {conjunction([f'a.onerow_op = {op}', *_parents(table, archive, op)])}"
-        f" ON CONFLICT DO NOTHING"
-    )
+    keys, own = comma(of("a", identity)), same(of("t", identity), of("a", identity))
+    unequal = f"{row_text('t', columns)} IS DISTINCT FROM {row_text('a', columns)}"
     return Restore(
         lock=f"SELECT count(*) FROM (SELECT 1 FROM {table.sql} AS t JOIN {archive} AS a ON {here}"
-        f" WHERE a.onerow_op = {op} ORDER BY {comma(of('t', identity))} FOR UPDATE OF t) AS locked",
-        changed=f"SELECT {comma(of('a', identity))}, CASE WHEN {gone} THEN 'deleted since'"
-        f" ELSE 'changed since' END FROM {joined}"
-        f" WHERE a.onerow_op = {op} AND ({gone} OR {now} IS DISTINCT FROM a.onerow_after)",
-        statement=f"{update} AND {now} IS NOT DISTINCT FROM a.onerow_after",
-        forced=(update, insert),
+        f" WHERE {ours} ORDER BY {comma(of('t', identity))} FOR UPDATE OF t) AS locked",
+        changed=f"SELECT {keys}, CASE WHEN {gone} THEN 'deleted since' WHEN {differs}"
+        f" THEN 'changed since' ELSE 'a row that it referred to is gone' END"
+        f" FROM {archive} AS a LEFT JOIN {table.sql} AS t ON {here}"
+        f" WHERE {ours} AND ({gone} OR {differs} OR NOT ({fit}))",
+        statement=f"{update} AND NOT ({differs})",
+        forced=(update, _insert(table, archive, [ours, *referred_to(table, archive, op)])),
+        missing=f"SELECT {keys}, '{NOT_BACK}' FROM {archive} AS a"
+        f" LEFT JOIN {table.sql} AS t ON {own} WHERE {ours} AND ({gone} OR {unequal})",
+        guards=_hold_archived(table, archive, ours, columns),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from onerow.dialects.base import ColumnChange
@@ -18,16 +17,11 @@ class Group:
     where: str
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
-    value: str
-    changed: Callable[[str, str], str]  #: (old, new) -> condition
-
-
 def _first(column: str, group: Group, order: str = "m.rank") -> str:
+    # IS NOT NULL would pass over a composite value with an empty field in it.
     return (
         f"(SELECT o.{column} FROM {group.source} WHERE {group.where}"
-        f" AND o.{column} IS NOT NULL ORDER BY {order} LIMIT 1)"
+        f" AND o.{column} IS DISTINCT FROM NULL ORDER BY {order} LIMIT 1)"
     )
 
 
@@ -36,35 +30,30 @@ def _fill(column: str, group: Group) -> str:
     return f"coalesce(s.{column}, {_first(column, group)})"
 
 
-def _was_null(old: str, new: str) -> str:
-    return f"({old} IS NULL AND {new} IS NOT NULL)"
-
-
-def _differs(old: str, new: str) -> str:
-    return f"{old} IS DISTINCT FROM {new}"
-
-
-def _differs_as_text(old: str, new: str) -> str:
-    return f"{old}::text IS DISTINCT FROM {new}::text"
-
-
 def _sum(column: str, group: Group) -> str:
     return f"(SELECT sum(o.{column}) FROM {group.source} WHERE {group.where})"
 
 
 def _concat(column: str, group: Group) -> str:
+    # Texts that a collation or citext holds equal are two texts all the same.
+    text = f'o.{column}::text COLLATE "C"'
     return (
-        f"(SELECT string_agg(x, E'\\n' ORDER BY r) FROM (SELECT o.{column} AS x, min(m.rank) AS r"
+        f"(SELECT string_agg(x, E'\\n' ORDER BY r) FROM (SELECT {text} AS x, min(m.rank) AS r"
         f" FROM {group.source} WHERE {group.where} AND o.{column} IS NOT NULL"
-        f" GROUP BY o.{column}) AS d)"
+        f" GROUP BY {text}) AS d)"
     )
 
 
 def _union(column: str, group: Group) -> str:
+    """All elements, the best row's first; arrays of arrays would fall apart and are filled."""
+    fill = _fill(column, group)
     return (
-        f"coalesce((SELECT array_agg(e ORDER BY r, i) FROM (SELECT DISTINCT ON (e) e, m.rank AS r,"
-        f" i FROM {group.source} CROSS JOIN LATERAL unnest(o.{column}) WITH ORDINALITY AS x(e, i)"
-        f" WHERE {group.where} ORDER BY e, m.rank, i) AS d), {_fill(column, group)})"
+        f"(CASE WHEN EXISTS (SELECT 1 FROM {group.source} WHERE {group.where}"
+        f" AND array_ndims(o.{column}) > 1) THEN {fill} ELSE"
+        f" coalesce((SELECT array_agg(e ORDER BY r, i) FROM (SELECT DISTINCT ON (x.e) x.e,"
+        f" m.rank AS r, x.i FROM {group.source}"
+        f" CROSS JOIN LATERAL unnest(o.{column}) WITH ORDINALITY AS x(e, i)"
+        f" WHERE {group.where} ORDER BY x.e, m.rank, x.i) AS d), {fill}) END)"
     )
 
 
@@ -72,11 +61,12 @@ def _json_union(column: str, group: Group, kind: str) -> str:
     fill = _fill(column, group)
     return (
         f"(CASE WHEN jsonb_typeof(({fill})::jsonb) = 'array' THEN"
-        f" (SELECT jsonb_agg(e ORDER BY r, i) FROM (SELECT DISTINCT ON (e) e, m.rank AS r, i"
+        f" coalesce((SELECT jsonb_agg(e ORDER BY r, i) FROM (SELECT DISTINCT ON (x.e) x.e,"
+        f" m.rank AS r, x.i"
         f" FROM {group.source} CROSS JOIN LATERAL jsonb_array_elements(CASE"
         f" jsonb_typeof(o.{column}::jsonb) WHEN 'array' THEN o.{column}::jsonb ELSE '[]' END)"
         f" WITH ORDINALITY AS x(e, i)"
-        f" WHERE {group.where} ORDER BY e, m.rank, i) AS d)::{kind} ELSE {fill} END)"
+        f" WHERE {group.where} ORDER BY x.e, m.rank, x.i) AS d)::{kind}, {fill}) ELSE {fill} END)"
     )
 
 
@@ -85,34 +75,47 @@ def _json_objects(column: str, group: Group, kind: str) -> str:
     fill = _fill(column, group)
     return (
         f"(CASE WHEN jsonb_typeof(({fill})::jsonb) = 'object' THEN"
-        f" (SELECT jsonb_object_agg(k, e) FROM (SELECT DISTINCT ON (k) k, e"
+        f" coalesce((SELECT jsonb_object_agg(k, e) FROM (SELECT DISTINCT ON (x.k) x.k, x.e"
         f" FROM {group.source} CROSS JOIN LATERAL jsonb_each(CASE"
         f" jsonb_typeof(o.{column}::jsonb) WHEN 'object' THEN o.{column}::jsonb ELSE '{{}}' END)"
-        f" AS x(k, e) WHERE {group.where} ORDER BY k, m.rank) AS d)::{kind}"
+        f" AS x(k, e) WHERE {group.where} ORDER BY x.k, m.rank) AS d)::{kind}, {fill})"
         f" ELSE {fill} END)"
     )
 
 
-def merged(change: ColumnChange, group: Group) -> Merged:
+def merged(change: ColumnChange, group: Group) -> str:
     """The survivor's new value of a column, where `s` is the survivor's row."""
-    column, kind = quote(change.column.name), change.column.type_name or change.column.type
+    column, kind = quote(change.column.name), _kind(change.column)
     match change.policy:
         case "sum":
-            return Merged(_sum(column, group), _differs)
+            return _sum(column, group)
         case "max":
-            return Merged(_first(column, group, f"o.{column} DESC, m.rank"), _differs)
+            return _first(column, group, f"o.{column} DESC, m.rank")
         case "min":
-            return Merged(_first(column, group, f"o.{column}, m.rank"), _differs)
+            return _first(column, group, f"o.{column}, m.rank")
         case "concat":
-            return Merged(_concat(column, group), _differs)
+            return _concat(column, group)
         case "union" if kind in ("json", "jsonb"):
-            return Merged(_json_union(column, group, kind), _differs_as_text)
+            return _json_union(column, group, kind)
         case "union":
-            return Merged(_union(column, group), _differs)
+            return _union(column, group)
         case "json":
-            return Merged(_json_objects(column, group, kind), _differs_as_text)
+            return _json_objects(column, group, kind)
         case _:
-            return Merged(_fill(column, group), _was_null)
+            return _fill(column, group)
+
+
+def changed(change: ColumnChange, old: str, new: str) -> str:
+    """Whether the survivor's value is another one now; what is equal stays as it is written."""
+    if change.policy in ("fill", "error"):
+        return f"({old} IS NOT DISTINCT FROM NULL AND {new} IS DISTINCT FROM NULL)"
+    if _kind(change.column) in ("json", "jsonb"):
+        return f"{old}::jsonb IS DISTINCT FROM {new}::jsonb"
+    return f"{old} IS DISTINCT FROM {new}"
+
+
+def _kind(column: Column) -> str:
+    return column.type_name or column.type
 
 
 def misfit(column: Column, policy: str) -> str | None:

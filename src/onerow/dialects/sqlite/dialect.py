@@ -11,20 +11,29 @@ from typing import ClassVar
 
 from onerow.children import Child
 from onerow.dialects.base import (
+    NOT_BACK,
     Dialect,
     MergeSpec,
     Operation,
     Restore,
     archived_columns,
+    condition,
     element_names,
+    followed,
+    found_again,
     key_aliases,
     keys_more_than_once,
     members_by_keys,
     members_by_window,
+    now_names,
     of,
+    quoted_names,
     ranked,
+    referred_to,
+    renamed,
     restored_columns,
     same,
+    unquote,
 )
 from onerow.dialects.sqlite import policies
 from onerow.keys import BoundKey, KeyPart
@@ -113,18 +122,23 @@ class SQLite(Dialect):
     def operations(
         self, spec: MergeSpec, archives: dict[Name, str], op: int, batch: int
     ) -> tuple[Operation, ...]:
-        out: list[Operation] = []
-        if spec.changes:
-            out.append(_merge_columns(spec, archives[spec.table.ident], op, batch))
-        for child in spec.children:
-            number = op + len(out)
-            out.append(_repoint(spec, child, archives[child.table.ident], number, batch))
+        out = [
+            _repoint(self, spec, child, archives[child.table.ident], number, batch)
+            for number, child in enumerate(spec.children, op)
+        ]
         out.append(_delete(spec, archives[spec.table.ident], op + len(out), batch))
+        if spec.changes:
+            out.append(_update(spec, archives[spec.table.ident], op + len(out), batch))
         return tuple(out)
+
+    def in_type_of(self, column: Column | None, sql: str) -> str:
+        # Compared with a number, '02' would be 2.
+        text = column is not None and column.type_category.upper() == "TEXT"
+        return f"CAST({sql} AS TEXT)" if text else sql
 
     def create_archive(self, table: Table, name: str) -> str:
         # No declared types: no affinity, so every value keeps its storage class (datatype3 §3).
-        columns = comma(quote(c.name) for c in archived_columns(table))
+        columns = comma([*now_names(table), *(quote(c.name) for c in archived_columns(table))])
         return (
             f"CREATE TABLE {quote(name)} (onerow_op INTEGER NOT NULL,"
             f" onerow_batch INTEGER NOT NULL, onerow_after TEXT, onerow_survivor TEXT, {columns})"
@@ -134,10 +148,17 @@ class SQLite(Dialect):
         name = Name("main", f"{archive.name}_op").sql
         return (f"CREATE INDEX IF NOT EXISTS {name} ON {quote(archive.name)} (onerow_op)",)
 
-    def restore(self, table: Table, archive: str, action: str, detail: str, op: int) -> Restore:
+    def restore(
+        self, table: Table, archive: str, action: str, detail: str, op: int, row: str = ""
+    ) -> Restore:
+        ours = conjunction([f"a.onerow_op = {op}", row])
         if action == "deleted":
-            return _restore_deleted(table, archive, op)
-        return _restore_changed(table, archive, detail, op, whole=action == "updated")
+            return _restore_deleted(table, archive, op, ours)
+        return _restore_changed(table, archive, detail, op, ours, whole=action == "updated")
+
+    def row_numbers(self, table: Table, archive: str, op: int) -> str:
+        names = comma(map(quote, table.row_identity))
+        return f"SELECT {names}, 'a.rowid = ' || rowid FROM {archive} WHERE onerow_op = {op}"
 
 
 def _null_proof(part: KeyPart) -> tuple[str, ...]:
@@ -170,16 +191,17 @@ def _archive_into(archive: str, table: Table, *, survivor: bool = False) -> str:
     return f"INSERT INTO {archive} (onerow_op, onerow_batch{extra}, {columns})"
 
 
-def _sign(archive: str, table: Table, op: int, text: str) -> str:
+def _sign(archive: str, table: Table, op: int, columns: Sequence[str], text: str) -> str:
     """Writes down what the changed rows look like now, to know later if others changed them."""
-    here = same(of("t", table.row_identity), of("a", table.row_identity))
+    here = same(of("t", table.row_identity), found_again(table, columns))
     return (
         f"UPDATE {archive} AS a SET onerow_after = (SELECT {text} FROM {table.sql} AS t"
         f" WHERE {here}) WHERE a.onerow_op = {op}"
     )
 
 
-def _merge_columns(spec: MergeSpec, archive: str, op: int, batch: int) -> Operation:
+def _collect(spec: MergeSpec) -> str:
+    """Works out what the survivors will hold, while the rows that go are still there."""
     table, identity = spec.table, spec.identity
     p = element_names(identity, "p")
     group = policies.Group(
@@ -189,14 +211,25 @@ def _merge_columns(spec: MergeSpec, archive: str, op: int, batch: int) -> Operat
     )
     values = comma(f"{policies.merged(c, group)} AS v{i}" for i, c in enumerate(spec.changes, 1))
     olds = comma(f"s.{quote(c.column.name)} AS w{i}" for i, c in enumerate(spec.changes, 1))
-    differ = " OR ".join(f"v{i} IS NOT w{i}" for i, _ in enumerate(spec.changes, 1))
+    differ = " OR ".join(
+        policies.changed(c, f"w{i}", f"v{i}") for i, c in enumerate(spec.changes, 1)
+    )
     wanted = comma([*p, *(f"v{i}" for i, _ in enumerate(spec.changes, 1))])
-    collect = (
+    return (
         f"INSERT INTO {CHANGES} SELECT {wanted} FROM (SELECT {comma(f'b.{n}' for n in p)},"
         f" {values}, {olds} FROM {BATCH} AS b JOIN {table.sql} AS s"
         f" ON {same(of('s', identity), [f'b.{n}' for n in p])}"
         f" WHERE b.rank = 1 AND b.size > 1) WHERE {differ}"
     )
+
+
+def _update(spec: MergeSpec, archive: str, op: int, batch: int) -> Operation:
+    """Gives the survivors what was worked out.
+
+    Last of all: a value may be unique, and is free only when the row that had it is gone.
+    """
+    table, identity = spec.table, spec.identity
+    p = element_names(identity, "p")
     here = same(of("s", identity), [f"v.{n}" for n in p])
     old = comma(f"s.{quote(c.name)}" for c in archived_columns(table))
     sets = comma(f"{quote(c.column.name)} = v.v{i}" for i, c in enumerate(spec.changes, 1))
@@ -208,61 +241,40 @@ def _merge_columns(spec: MergeSpec, archive: str, op: int, batch: int) -> Operat
         table=table.ident,
         action="updated",
         detail=comma(quote(c.column.name) for c in spec.changes),
-        before=(f"DELETE FROM {CHANGES}", collect),
+        before=(),
         main=f"{_archive_into(archive, table)} SELECT {op}, {batch}, {old}"
         f" FROM {table.sql} AS s JOIN {CHANGES} AS v ON {here}",
-        after=(update, _sign(archive, table, op, _whole("t", table))),
+        after=(update, _sign(archive, table, op, (), _whole("t", table))),
     )
 
 
-def _mapping(spec: MergeSpec, child: Child) -> str:
-    identity = spec.identity
-    p, s = element_names(identity, "p"), element_names(identity, "s")
-    pairs = comma(
-        f"l.{quote(t)} AS old{i}, k.{quote(t)} AS new{i}"
-        for i, t in enumerate(child.target_columns, 1)
-    )
-    return (
-        f"SELECT {pairs} FROM {BATCH} AS b"
-        f" JOIN {spec.table.sql} AS l ON {same(of('l', identity), [f'b.{n}' for n in p])}"
-        f" JOIN {spec.table.sql} AS k ON {same(of('k', identity), [f'b.{n}' for n in s])}"
-        f" WHERE b.rank > 1"
-    )
-
-
-def _repoint(spec: MergeSpec, child: Child, archive: str, op: int, batch: int) -> Operation:
+def _repoint(
+    dialect: Dialect, spec: MergeSpec, child: Child, archive: str, op: int, batch: int
+) -> Operation:
     table, columns = child.table, child.columns
     old = [f"m.old{i}" for i, _ in enumerate(columns, 1)]
-    mapping = _mapping(spec, child)
-    where = _condition(child)
-    archived = comma(f"c.{quote(c.name)}" for c in archived_columns(table))
+    mapping = followed(dialect, spec, child)
+    mine = conjunction([same(of("c", columns), old), condition(child)])
+    kept = archived_columns(table)
+    new = {c: f"m.new{i}" for i, c in enumerate(columns, 1)}
+    now = [new.get(k, f"c.{quote(k)}") for k in table.row_identity]
+    if not renamed(table, columns):
+        now = ["NULL" for _ in now]
+    names = comma([*now_names(table), *(quote(c.name) for c in kept)])
+    archived = comma([*now, *(f"c.{quote(c.name)}" for c in kept)])
     keep = (
-        f"{_archive_into(archive, table)} SELECT {op}, {batch}, {archived}"
-        f" FROM ({mapping}) AS m JOIN {table.sql} AS c"
-        f" ON {conjunction([same(of('c', columns), old), where])}"
+        f"INSERT INTO {archive} (onerow_op, onerow_batch, {names}) SELECT {op}, {batch}, {archived}"
+        f" FROM ({mapping}) AS m JOIN {table.sql} AS c ON {mine}"
     )
     sets = comma(f"{quote(c)} = m.new{i}" for i, c in enumerate(columns, 1))
-    update = (
-        f"UPDATE {table.sql} AS c SET {sets} FROM ({mapping}) AS m"
-        f" WHERE {conjunction([same(of('c', columns), old), where])}"
-    )
+    update = f"UPDATE {table.sql} AS c SET {sets} FROM ({mapping}) AS m WHERE {mine}"
     return Operation(
         table=table.ident,
         action="repointed",
         detail=comma(map(quote, columns)),
         before=(),
         main=keep,
-        after=(update, _sign(archive, table, op, row_text("t", columns))),
-    )
-
-
-def _condition(child: Child) -> str:
-    if child.where is None:
-        return ""
-    key = child.table.row_identity
-    return (
-        f"({comma(of('c', key))}) IN (SELECT {comma(map(quote, key))}"
-        f" FROM {child.table.sql} WHERE {child.where})"
+        after=(update, _sign(archive, table, op, columns, row_text("t", columns))),
     )
 
 
@@ -281,26 +293,19 @@ def _delete(spec: MergeSpec, archive: str, op: int, batch: int) -> Operation:
         f" (SELECT {comma(p)} FROM {BATCH} WHERE rank > 1)"
     )
     return Operation(
-        table=table.ident, action="deleted", detail="", before=(), main=keep, after=(delete,)
+        table=table.ident,
+        action="deleted",
+        detail="",
+        before=(f"DELETE FROM {CHANGES}", _collect(spec)) if spec.changes else (),
+        main=keep,
+        after=(delete,),
     )
 
 
-def _parents(table: Table, archive: str, op: int) -> list[str]:
-    """Tests that every row which an archived row refers to is there, or comes back with it."""
-    tests = []
-    for fk in table.foreign_keys:
-        nulls = [f"a.{quote(c)} IS NULL" for c in fk.columns]
-        match = same(of("q", fk.target_columns), of("a", fk.columns))
-        found = [f"EXISTS (SELECT 1 FROM {fk.target.sql} AS q WHERE {match})"]
-        if fk.target == table.ident:
-            found.append(
-                f"EXISTS (SELECT 1 FROM {archive} AS q WHERE q.onerow_op = {op} AND {match})"
-            )
-        tests.append(f"({' OR '.join([*nulls, *found])})")
-    return tests
+# -- the way back ------------------------------------------------------------------------------
 
 
-def _insert(table: Table, archive: str, tests: list[str]) -> str:
+def _insert(table: Table, archive: str, tests: Sequence[str]) -> str:
     columns = [c.name for c in restored_columns(table)]
     return (
         f"INSERT INTO {table.sql} ({comma(map(quote, columns))})"
@@ -309,15 +314,20 @@ def _insert(table: Table, archive: str, tests: list[str]) -> str:
     )
 
 
-def _restore_deleted(table: Table, archive: str, op: int) -> Restore:
+def _restore_deleted(table: Table, archive: str, op: int, ours: str) -> Restore:
     identity = table.row_identity
-    ours = f"a.onerow_op = {op}"
     here = same(of("t", identity), of("a", identity))
     there = f"EXISTS (SELECT 1 FROM {table.sql} AS t WHERE {here})"
-    insert = _insert(table, archive, [ours, f"NOT {there}", *_parents(table, archive, op)])
+    equal = f"{_whole('t', table)} = {_whole('a', table)}"
+    back = f"EXISTS (SELECT 1 FROM {table.sql} AS t WHERE {here} AND {equal})"
+    tests = [ours, *referred_to(table, archive, op)]
+    insert = _insert(table, archive, [*tests, f"NOT {there}"])
     columns = [c for c in restored_columns(table) if c.name not in identity]
     sets = comma(f"{quote(c.name)} = a.{quote(c.name)}" for c in columns)
-    overwrite = f"UPDATE {table.sql} AS t SET {sets} FROM {archive} AS a WHERE {ours} AND {here}"
+    overwrite = (
+        f"UPDATE {table.sql} AS t SET {sets} FROM {archive} AS a"
+        f" WHERE {conjunction([*tests, here])}"
+    )
     keys = comma(of("a", identity))
     return Restore(
         lock=None,
@@ -325,29 +335,34 @@ def _restore_deleted(table: Table, archive: str, op: int) -> Restore:
         f" WHERE {ours} AND {there}",
         statement=insert,
         forced=((overwrite, insert) if sets else (insert,)),
-        missing=f"SELECT {keys}, 'a row that it refers to is gone, or its place in a unique key is"
-        f" taken' FROM {archive} AS a WHERE {ours} AND NOT {there}",
+        missing=f"SELECT {keys}, '{NOT_BACK}' FROM {archive} AS a WHERE {ours} AND NOT {back}",
     )
 
 
-def _restore_changed(table: Table, archive: str, detail: str, op: int, *, whole: bool) -> Restore:
-    identity = table.row_identity
-    columns = detail.split(", ") if detail else []
-    text = " || ',' || ".join(f"quote(t.{c})" for c in columns)
-    now = _whole("t", table) if whole else text
-    here = same(of("t", identity), of("a", identity))
+def _restore_changed(
+    table: Table, archive: str, detail: str, op: int, ours: str, *, whole: bool
+) -> Restore:
+    identity, quoted = table.row_identity, quoted_names(detail)
+    columns = [unquote(c) for c in quoted]
+    now = _whole("t", table) if whole else row_text("t", columns)
+    here = same(of("t", identity), found_again(table, columns))
     gone = f"t.{quote(identity[0])} IS NULL"
-    sets = comma(f"{c} = a.{c}" for c in columns)
+    differs = f"{now} IS NOT a.onerow_after"
+    fit = conjunction(referred_to(table, archive, op, columns))
+    sets = comma(f"{c} = a.{c}" for c in quoted)
     update = (
-        f"UPDATE {table.sql} AS t SET {sets} FROM {archive} AS a"
-        f" WHERE a.onerow_op = {op} AND {here}"
+        f"UPDATE {table.sql} AS t SET {sets} FROM {archive} AS a WHERE {ours} AND {here} AND {fit}"
     )
-    insert = _insert(table, archive, [f"a.onerow_op = {op}", *_parents(table, archive, op)])
+    keys, own = comma(of("a", identity)), same(of("t", identity), of("a", identity))
+    unequal = f"{row_text('t', columns)} IS NOT {row_text('a', columns)}"
     return Restore(
         lock=None,
-        changed=f"SELECT {comma(of('a', identity))}, CASE WHEN {gone} THEN 'deleted since'"
-        f" ELSE 'changed since' END FROM {archive} AS a LEFT JOIN {table.sql} AS t ON {here}"
-        f" WHERE a.onerow_op = {op} AND ({gone} OR {now} IS NOT a.onerow_after)",
-        statement=f"{update} AND {now} IS a.onerow_after",
-        forced=(update, insert),
+        changed=f"SELECT {keys}, CASE WHEN {gone} THEN 'deleted since' WHEN {differs}"
+        f" THEN 'changed since' ELSE 'a row that it referred to is gone' END"
+        f" FROM {archive} AS a LEFT JOIN {table.sql} AS t ON {here}"
+        f" WHERE {ours} AND ({gone} OR {differs} OR NOT ({fit}))",
+        statement=f"{update} AND NOT ({differs})",
+        forced=(update, _insert(table, archive, [ours, *referred_to(table, archive, op)])),
+        missing=f"SELECT {keys}, '{NOT_BACK}' FROM {archive} AS a"
+        f" LEFT JOIN {table.sql} AS t ON {own} WHERE {ours} AND ({gone} OR {unequal})",
     )

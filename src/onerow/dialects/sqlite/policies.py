@@ -36,7 +36,7 @@ def _concat(column: str, group: Group) -> str:
     return (
         f"(SELECT group_concat(x, char(10)) FROM (SELECT o.{column} AS x, min(m.rank) AS r"
         f" FROM {group.source} WHERE {group.where} AND o.{column} IS NOT NULL"
-        f" GROUP BY o.{column} ORDER BY r))"
+        f" GROUP BY o.{column} COLLATE BINARY ORDER BY r))"
     )
 
 
@@ -63,7 +63,7 @@ def _each(column: str, group: Group, kind: str, empty: str) -> str:
 def _union(column: str, group: Group) -> str:
     elements = (
         f"SELECT {_JSON} AS j, min(m.rank * 1000000 + e.key) AS r"
-        f" FROM {_each(column, group, 'array', '[]')} GROUP BY j ORDER BY r"
+        f" FROM {_each(column, group, 'array', '[]')} GROUP BY 1 ORDER BY r"
     )
     return (
         f"(CASE WHEN {_is_json(column, group, 'array')} THEN"
@@ -101,6 +101,22 @@ def merged(change: ColumnChange, group: Group) -> str:
             return _json_objects(column, group)
         case _:
             return _fill(column, group)
+
+
+def changed(change: ColumnChange, old: str, new: str) -> str:
+    """Whether the survivor's value is another one now; what is equal stays as it is written."""
+    each = f"FROM json_each({old}) AS e"
+    if change.policy == "union":
+        old = _rewritten(old, "array", f"(SELECT json_group_array(json({_JSON})) {each})")
+    elif change.policy == "json":
+        old = _rewritten(old, "object", f"(SELECT json_group_object(e.key, json({_JSON})) {each})")
+    return f"{new} IS NOT {old}"
+
+
+def _rewritten(column: str, kind: str, again: str) -> str:
+    """JSON as the merge would write it; anything else as it is."""
+    is_kind = f"CASE WHEN json_valid({column}) THEN json_type({column}) END = '{kind}'"
+    return f"CASE WHEN {is_kind} THEN {again} ELSE {column} END"
 
 
 def misfit(column: Column, policy: str) -> str | None:

@@ -110,3 +110,45 @@ def _counter(name: str, old: str) -> tuple[str, ...]:
         f"DELETE FROM sqlite_sequence WHERE name = {literal(name)}",
         f"UPDATE sqlite_sequence SET name = {literal(name)} WHERE name = {literal(old)}",
     )
+
+
+def with_not_null(text: str, column: str) -> str:
+    """The table's text with NULL forbidden in a column."""
+    return _with_clause(text, column, "NOT NULL")
+
+
+def with_foreign_key(text: str, name: str, clause: str) -> str:
+    """The table's text with one more foreign key."""
+    parts = ddl.split_create_table(text)
+    added = f" CONSTRAINT {quote(name)} {clause}"
+    return parts._replace(constraints=(*parts.constraints, added)).sql
+
+
+def _with_clause(text: str, column: str, clause: str) -> str:
+    parts = ddl.split_create_table(text)
+    columns = tuple(
+        _extended(c, clause) if _named(c, column.casefold()) else c for c in parts.columns
+    )
+    return parts._replace(columns=columns).sql
+
+
+def _extended(definition: str, clause: str) -> str:
+    """The clause comes before a comment that trails, which would swallow it."""
+    end = ddl._Text(definition).tokens[-1].end
+    return f"{definition[:end]} {clause}{definition[end:]}"
+
+
+def with_column(text: str, definition: str) -> str:
+    """The table's text as ALTER TABLE ADD COLUMN leaves it (src/alter.c)."""
+    body = ddl._Text(text)
+    opening = body.open(0)
+    parts = body.parts(opening)
+    first = next((i for i, p in enumerate(parts) if _is_constraint(p)), len(parts))
+    closing = body.partner[opening]
+    commas = [i for i in body.level(opening + 1, closing) if body.is_at(i, ",")]
+    place = body.tokens[commas[first - 1] if first < len(parts) else closing].start
+    return f"{text[:place]}, {definition}{text[place:]}"
+
+
+def _is_constraint(part: str) -> bool:
+    return ddl._Text(part).word(0) in ddl._TABLE_CONSTRAINTS
