@@ -1,0 +1,49 @@
+"""The options that bound how much a change may get in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+
+from onerow.session import Limits
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_SECONDS = click.FloatRange(min=0, min_open=True)
+
+#: Option -> what it bounds. Each is a field of `Limits` in seconds, with its default there.
+_OPTIONS = {
+    "--lock-timeout": "How long one try may wait for a strong lock, with others behind it",
+    "--batch-time": "How long a batch should take",
+    "--budget": "How long the whole run may take; it stops in between, and can be gone on with",
+    "--build-budget": "How long one concurrent index build may take",
+}
+
+
+def limit_options(*names: str) -> Callable[[F], F]:
+    """Options of these names, in this order; all of them when none is named."""
+
+    def decorate(function: F) -> F:
+        for name in reversed(names or tuple(_OPTIONS)):
+            function = _option(name)(function)
+        return function
+
+    return decorate
+
+
+def _option(name: str) -> Callable[[F], F]:
+    sentence, default = _OPTIONS[name], getattr(Limits(), _field(name))
+    shown = f"{sentence}, in seconds." + (f"  [default: {default:g}]" if default else "")
+    return click.option(name, type=_SECONDS, metavar="SECONDS", help=shown)
+
+
+def limits_of(options: Mapping[str, float | None]) -> Limits:
+    """The limits that were given, and the defaults of the others."""
+    given: dict[str, Any] = {n: v for n, v in options.items() if v is not None}
+    return Limits(**given)
+
+
+def _field(option: str) -> str:
+    return option.removeprefix("--").replace("-", "_")

@@ -1,0 +1,31 @@
+"""`onerow undo`: the exact way back."""
+
+from __future__ import annotations
+
+import click
+
+from onerow import api
+from onerow.cli._limits import limit_options, limits_of
+from onerow.cli._progress import progress
+from onerow.cli._verb import Shared, verb
+from onerow.report import json, text
+
+
+@verb("onerow undo", "onerow undo 20260101-0a1b2c3d --json")
+@click.argument("run", default="last", metavar="[RUN]")
+@click.option("--force", is_flag=True, help="Put rows back over what others have changed since.")
+@limit_options("--lock-timeout")
+def undo(shared: Shared, run: str, force: bool, **limits: float | None) -> int:
+    """Take RUN back: rows and schema as they were.
+
+    Without RUN it is the newest. Rows that others have changed since are told and left alone.
+    """
+    output = shared.output
+    with progress(output) as listen:
+        outcome = api.undo(
+            shared.database, run, force=force, limits=limits_of(limits), listen=listen
+        )
+    if outcome.exit_code:
+        output.warn(text.stopped(outcome))
+    output.show(json.undo(outcome), text.undo(outcome))
+    return outcome.exit_code
