@@ -1,0 +1,1 @@
+"""Report weeks: a year of data in weekly slices that cannot say which execution made them."""

@@ -1,0 +1,1 @@
+"""What all five systems use: addresses, column types, fixtures, commands."""
