@@ -5,7 +5,7 @@
 #
 # Needs Python 3.11 or newer (PYTHON=... names one) and nothing else: each command first makes the
 # environment that it needs, .venv-demo or .venv, from the pins in requirements/.
-# ARGS=... is handed on: make test ARGS="-k upsert -n 2"
+# ARGS=... is handed on: make test ARGS="-k upsert"
 
 PYTHON ?=
 ARGS ?=
@@ -18,10 +18,10 @@ demo:
 	@.venv-demo/bin/onerow demo $(ARGS)
 
 test: lint
-	@.venv/bin/python -m pytest -m "not slow" $(ARGS)
+	@.venv/bin/python -m pytest -n auto -m "not slow" $(ARGS)
 
 test-all: lint
-	@.venv/bin/python -m pytest $(ARGS)
+	@.venv/bin/python -m pytest -n auto $(ARGS)
 
 lint:
 	@$(SETUP) test .venv
