@@ -138,23 +138,33 @@ def test_tables_of_sqlite(sqlite_url: str) -> None:
     assert box.rows("SELECT * FROM i") == [(1, "x", 1)]
 
 
-def test_collations_of_postgresql(every_pg_url: str) -> None:
-    """What a collation or citext holds equal is one key; the archive tells the letters apart."""
+def test_types_that_ignore_case(every_pg_url: str) -> None:
+    """What citext or lower() holds equal is one key; the archive tells the letters apart."""
     box = Sandbox(every_pg_url)
     box.execute(
         """CREATE EXTENSION citext;
-        CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
         CREATE TABLE c (id citext PRIMARY KEY, a citext NOT NULL, v text);
-        CREATE TABLE n (id text COLLATE ci PRIMARY KEY, a text COLLATE ci NOT NULL, v text COLLATE ci);
         CREATE TABLE p (id integer PRIMARY KEY, a text COLLATE "C" NOT NULL, v text);
         INSERT INTO c VALUES ('I1', 'x', NULL), ('i2', 'X', 'v'), ('i3', 'y', NULL);
-        INSERT INTO n SELECT * FROM c;
-        INSERT INTO p SELECT row_number() OVER (ORDER BY id), a, v FROM c;
+        INSERT INTO p SELECT row_number() OVER (ORDER BY id), a, v FROM c;"""
+    )
+    there_and_back(box, Key("c", "a"), Key("p", "a", ignore_case=["a"]))
+    assert box.rows("SELECT id, a, v FROM c ORDER BY id") == [("I1", "x", "v"), ("i3", "y", None)]
+
+
+def test_collations_that_ignore_case(every_pg_url: str) -> None:
+    """The same for a nondeterministic collation, on servers that are built with ICU."""
+    box = Sandbox(every_pg_url)
+    if not box.value("SELECT count(*) FROM pg_collation WHERE collprovider = 'i'"):
+        return  # there can be no such collation, so there is nothing to get wrong
+    box.execute(
+        """CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+        CREATE TABLE n (id text COLLATE ci PRIMARY KEY, a text COLLATE ci NOT NULL, v text COLLATE ci);
+        INSERT INTO n VALUES ('I1', 'x', NULL), ('i2', 'X', 'v'), ('i3', 'y', NULL);
         CREATE TABLE r (id integer PRIMARY KEY, n text COLLATE ci REFERENCES n ON DELETE CASCADE);
         INSERT INTO r VALUES (1, 'i2'), (2, 'i1');"""
     )
-    there_and_back(box, Key("c", "a"), Key("n", "a"), Key("p", "a", ignore_case=["a"]))
-    assert box.rows("SELECT id, a, v FROM c ORDER BY id") == [("I1", "x", "v"), ("i3", "y", None)]
+    there_and_back(box, Key("n", "a"))
     assert box.rows("SELECT id, a, v FROM n ORDER BY id") == [("I1", "x", "v"), ("i3", "y", None)]
     assert box.rows("SELECT n FROM r ORDER BY id") == [("I1",), ("i1",)]
 
