@@ -30,6 +30,10 @@ def left(outcome: api.Outcome) -> list[tuple[str, Any, str]]:
     ]
 
 
+def without_counters(schema: dict[str, Any]) -> dict[str, Any]:
+    return {what: texts for what, texts in schema.items() if what != "sequences"}
+
+
 def ready(url: str) -> tuple[Sandbox, Any]:
     """The rows above, merged."""
     box = Sandbox(url)
@@ -344,7 +348,8 @@ def test_a_parent_that_is_gone(every_url: str) -> None:
     assert left(outcome) == [("child", 2, NOT_BACK)]
     assert left(forced(box)) == [("child", 2, NOT_BACK)]
     assert box.rows("SELECT id FROM child ORDER BY id") == [(1,), (3,), (4,)]
-    assert box.schema() == before[0]
+    # The audit of our own DELETE has moved its sequence.
+    assert without_counters(box.schema()) == without_counters(before[0])
 
 
 def test_a_column_that_came_since(every_url: str) -> None:
