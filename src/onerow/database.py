@@ -10,7 +10,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -123,19 +123,24 @@ def _sqlite_path(url: URL) -> str:
     return path
 
 
-def _check_sqlite_header(path: str) -> None:
-    with open(path, "rb") as file:
-        head = file.read(16)
-    if head and head != b"SQLite format 3\x00":
-        raise ConnectionFailed(f"{path!r} is not a SQLite database.")
+def _check_sqlite_file(path: str) -> None:
+    """Through SQLite: to open and close the file by ourselves would drop the locks of every other
+    connection that this process has to it (howtocorrupt.html §2.2)."""
+    if not os.access(path, os.R_OK):
+        raise ConnectionFailed(f"The file {path!r} may not be read.")
+    address = Path(path).absolute().as_uri() + "?mode=ro"
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=0)) as file:
+            file.execute("PRAGMA schema_version")
+    except sqlite3.Error as error:
+        # Whatever else there is will be told by the connection that does the work.
+        if code_of(error) == "SQLITE_NOTADB":
+            raise ConnectionFailed(f"{path!r} is not a SQLite database.") from None
 
 
 def _sqlite_engine(url: URL) -> Engine:
     path = _sqlite_path(url)
-    try:
-        _check_sqlite_header(path)
-    except PermissionError:
-        raise ConnectionFailed(f"The file {path!r} may not be read.") from None
+    _check_sqlite_file(path)
     if sqlite3.sqlite_version_info < SQLITE_MINIMUM:
         raise DatabaseError(
             f"SQLite {sqlite3.sqlite_version} is too old; onerow needs 3.35 or newer."

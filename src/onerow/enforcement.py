@@ -18,7 +18,7 @@ from typing import Literal
 from sqlglot import exp
 
 from onerow.expressions import Reading, compares_exactly
-from onerow.expressions.reading import children, is_null, not_null
+from onerow.expressions.reading import children, is_null, not_null, pinned_by, tests_null
 from onerow.keys import BoundKey, KeyPart
 from onerow.schema import PARTITIONED, Column, Index, IndexColumn, Table
 from onerow.sql import comma
@@ -216,7 +216,7 @@ class _Court:
         tree = self.tree(element)
         if tree is None or not _known_comparison(element, index):
             return ""
-        held = filter(None, map(_pinned, claim))
+        held = filter(None, map(pinned_by, claim))
         pinned = {self.reading.text(c) for c in held}
         if self.determined(tree, pinned, as_is=True, fold=self.folds(element)):
             return "case" if self.is_finer(element, tree) else "ok"
@@ -240,7 +240,7 @@ class _Court:
         """
         if self.reading.text(node) in self.part_texts | pinned:
             return as_is or self.is_exact(node, fold)
-        if _tests_null(node) and self.is_folded(node.this):
+        if tests_null(node) and self.is_folded(node.this):
             return True  # lower(x) is NULL where x is
         if isinstance(node, exp.Column):
             if self.is_folded(node) and (fold == "anywhere" or (fold == "as it is" and as_is)):
@@ -250,7 +250,7 @@ class _Court:
         blind = self.blind_to_case(node)
         if blind is not None:
             return self.determined(blind, pinned, as_is=True, fold=fold)
-        hands_on = as_is and (isinstance(node, exp.Coalesce) or _tests_null(node))
+        hands_on = as_is and (isinstance(node, exp.Coalesce) or tests_null(node))
         return all(self.determined(n, pinned, as_is=hands_on, fold=fold) for n in children(node))
 
     def is_folded(self, node: exp.Expression) -> bool:
@@ -297,7 +297,7 @@ class _Court:
 
     def loose_columns(self, node: exp.Expression) -> Iterator[Column]:
         """Columns below the node that know more values equal than are the same."""
-        if _tests_null(node) or self.blind_to_case(node) is not None:
+        if tests_null(node) or self.blind_to_case(node) is not None:
             return
         column = self.reading.column(node)
         if column is not None and (
@@ -369,22 +369,6 @@ def _unique_indexes(table: Table) -> Iterator[Index]:
 def _subsets(items: Sequence[exp.Expression]) -> Iterator[tuple[exp.Expression, ...]]:
     for size in range(len(items) + 1):
         yield from combinations(items, size)
-
-
-def _tests_null(node: exp.Expression) -> bool:
-    return isinstance(node, exp.Is) and isinstance(node.expression, exp.Null)
-
-
-def _pinned(condition: exp.Expression) -> exp.Expression | None:
-    """The column that holds one value only in the rows that meet the condition."""
-    inner: exp.Expression = condition.this if isinstance(condition, exp.Not) else condition
-    if isinstance(inner, exp.Column):  # a boolean, true or false
-        return inner
-    constant = isinstance(inner, exp.EQ) and isinstance(inner.expression, exp.Literal | exp.Neg)
-    if inner is condition and (constant or _tests_null(inner)):
-        column: exp.Expression = inner.this
-        return column if isinstance(column, exp.Column) else None
-    return None
 
 
 def _is_own_opclass(element: IndexColumn) -> bool:

@@ -42,6 +42,15 @@ _SCOPES = (
     "tenant_id", "organization_id", "organisation_id", "org_id", "account_id", "workspace_id",
     "company_id", "shop_id", "site_id", "project_id",
 )  # fmt: skip
+#: Tables that by their names may be meant to hold one row.
+_SINGLE = frozenset(
+    {
+        "settings", "config", "configuration", "state", "app_settings", "app_config", "app_state",
+        "application_settings", "global_settings", "system_settings", "site_settings",
+        "current_state", "current_settings", "singleton",
+    }
+)  # fmt: skip
+_FEW = 5  #: rows that such a table has at most
 _FEWEST = 20  #: rows from which being unique means something
 _MOST_SURPLUS = 0.05
 _LIKELY = 0.8  #: share of distinct values, by the statistics
@@ -106,7 +115,7 @@ def look(database: Database) -> Starter:
     snapshot = _whole_snapshot(database)
     context = context_of(snapshot, statistics=read_statistics(database, snapshot))
     inquiry = ask(context, select(only=LOOKED_FOR))
-    named = list(_named(context))
+    named = [*_named(context), *_single(context)]
     probes = [*inquiry.probes, *(questions.spread(b, context) for b in named)]
     answers = run_probes(database, probes, snapshot, timeout=TIMEOUT_SECONDS, budget=BUDGET_SECONDS)
     findings, _ = judge(context, inquiry, answers)
@@ -177,6 +186,18 @@ def _named(context: Context) -> Iterator[BoundKey]:
                 yield bound
 
 
+def _single(context: Context) -> Iterator[BoundKey]:
+    """Tables of one row, by their names: not those with a row for each user, or for each name."""
+    for table in context.tables:
+        names = {c.name.casefold() for c in table.columns}
+        for_each = names & {*_SCOPES, "user_id", "key", "name", "owner_id"}
+        if table.name.casefold() not in _SINGLE or for_each:
+            continue
+        bound = proposals.bound(table, proposals.on(table, (), context), context)
+        if bound is not None and not proposals.is_enforced(table, (), context):
+            yield bound
+
+
 def _candidate(table: Table, column: str, context: Context) -> BoundKey | None:
     names = {c.name.casefold(): c.name for c in table.columns}
     scope = next((names[s] for s in _SCOPES if s in names), None)
@@ -190,7 +211,8 @@ def _candidate(table: Table, column: str, context: Context) -> BoundKey | None:
 def _of_names(named: Iterable[BoundKey], context: Context, answers: Answers) -> Iterator[Section]:
     for bound in named:
         found = questions.read_spread(bound, answers[questions.spread(bound, context)])
-        if found.rows >= _FEWEST and found.share <= _MOST_SURPLUS:
+        unique = found.rows >= _FEWEST and found.share <= _MOST_SURPLUS
+        if unique if bound.parts else found.rows <= _FEW:
             section = Section(
                 rule=proposals.rule(bound.key),
                 remark=_remark(bound, found),
@@ -201,6 +223,9 @@ def _of_names(named: Iterable[BoundKey], context: Context, answers: Answers) -> 
 
 
 def _remark(bound: BoundKey, found: Spread) -> str:
+    if not bound.parts:
+        rows = count(found.rows, "row") if found.rows else "no row yet"
+        return f"{bound.table}: {rows}. Is it a table of one row? Nothing keeps a second one out."
     if not found.groups:
         return f"{bound}: {count(found.rows, 'row')}, no two alike, and no key says so."
     repeat = "repeats" if found.groups == 1 else "repeat"

@@ -189,6 +189,20 @@ def test_names_that_say_unique(db_url: str) -> None:
     assert_usable(db_url, starter.text)
 
 
+def test_a_table_of_one_row(db_url: str) -> None:
+    """By its name and its few rows; not one with a row for each user."""
+    execute(db_url, "create table current_state (id integer primary key, sprint integer)",
+            "insert into current_state values (1, 4), (2, 5)",
+            "create table settings (id integer primary key, user_id integer, theme text)",
+            "create table config (id integer primary key check (id = 1), theme text)")  # fmt: skip
+    starter = seen(db_url)
+    assert starter.active == 0
+    [key] = keys_in(uncommented(starter.text))
+    assert (key.table, key.columns) == ("current_state", ())
+    assert "current_state: 2 rows. Is it a table of one row?" in starter.text
+    assert_usable(db_url, starter.text)
+
+
 def test_what_is_enforced_is_left_out(db_url: str) -> None:
     """Keys that are there need no rule."""
     execute(db_url, PARENT, PROFILES, fill("users", 60, "({i}, 'e{i}', 's{i}')"),
@@ -203,20 +217,20 @@ def test_what_is_enforced_is_left_out(db_url: str) -> None:
 ODD = ['Odd "name"', "UPPER", "dot.ted", "s p a c e", "ünï–çödé ☃", "n" * 63, "tab\tand\nline", "#"]
 
 
-@pytest.mark.parametrize("name", ODD)
-def test_odd_names(db_url: str, name: str) -> None:
-    """Whatever table and columns are called, the file is TOML and its rules are about them."""
-    quoted = '"' + name.replace('"', '""') + '"'
-    execute(db_url, f"create table {quoted} (id integer primary key, {quoted} integer not null,"
-            f' b integer, "Updated_At" timestamp)',
-            f"create unique index odd on {quoted} ({quoted}, b)",
-            f"insert into {quoted} (id, {quoted}) values (1, 1), (2, 1)")  # fmt: skip
-    starter = seen(db_url)
-    [key] = keys_in(starter.text)
-    assert (key.table, key.columns) == (name, (name, "b"))
-    assert str(key.keep) == "latest Updated_At"
-    assert not api.make_plan(db_url, rules_in(starter.text)).blockers
-    assert_usable(db_url, starter.text)
+def test_odd_names(db_url: str) -> None:
+    """Whatever tables and columns are called, the file is TOML and its rules are about them."""
+    for number, name in enumerate(ODD):
+        quoted = '"' + name.replace('"', '""') + '"'
+        execute(db_url, f"create table {quoted} (id integer primary key, {quoted} integer not null,"
+                f' b integer, "Updated_At" timestamp)',
+                f"create unique index odd{number} on {quoted} ({quoted}, b)",
+                f"insert into {quoted} (id, {quoted}) values (1, 1), (2, 1)")  # fmt: skip
+    text = starter_rules(Database(db_url))
+    found = {key.table: key for key in keys_in(text)}
+    assert set(found) == set(ODD)
+    assert all(key.columns == (name, "b") for name, key in found.items())
+    assert {str(key.keep) for key in found.values()} == {"latest Updated_At"}
+    assert not api.make_plan(db_url, rules_in(text)).blockers
 
 
 def test_schemas_that_the_search_path_has_not(pg_url: str) -> None:

@@ -456,3 +456,23 @@ def test_a_plan_that_was_edited(every_url: str, tmp_path: Path) -> None:
     file.write_text(json.dumps(data, default=str))
     assert box.state() == before
     assert api.apply(box.url, plan=file).status == "done"
+
+
+def test_locks_of_our_own_process(sqlite_url: str) -> None:
+    """An application that uses the library keeps the locks of its own connections to the file."""
+    import subprocess
+    import sys
+
+    box = Sandbox(sqlite_url)
+    box.execute(ROWS)
+    with transaction(box) as writer:
+        writer.execute("INSERT INTO parent VALUES (9, 9, 'mine')")
+        api.status(box.url)
+        other = (
+            "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], timeout=0);"
+            " c.execute('BEGIN IMMEDIATE')"
+        )
+        path = box.url.removeprefix("sqlite:///")
+        ended = subprocess.run([sys.executable, "-c", other, path], capture_output=True, text=True)
+        assert "database is locked" in ended.stderr
+        writer.execute("COMMIT")

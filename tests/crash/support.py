@@ -114,7 +114,7 @@ def ends(box: Sandbox) -> Ends:
 def forget(box: Sandbox) -> None:
     """As if onerow had never been here."""
     if not box.sqlite:
-        box.execute("DROP SCHEMA onerow CASCADE")
+        box.execute("DROP SCHEMA IF EXISTS onerow CASCADE")
         return
     names = box.rows("SELECT name FROM sqlite_master WHERE name LIKE 'onerow%' AND type = 'table'")
     box.execute(*(f'DROP TABLE "{name}"' for (name,) in names))
@@ -137,9 +137,9 @@ def assert_undone(box: Sandbox, found: Ends) -> None:
 
 
 @contextmanager
-def onerow(verb: str, box: Sandbox, folder: Path) -> Iterator[Command]:
+def onerow(verb: str, box: Sandbox, folder: Path, rules: str = RULES) -> Iterator[Command]:
     """The verb in a process of its own, in small batches."""
-    (folder / "onerow.toml").write_text(RULES)
+    (folder / "onerow.toml").write_text(rules)
     small = ["--yes", "--batch-time", "0.001"] if verb == "apply" else []
     with command(verb, *small, "--quiet", "--url", box.url, folder=folder) as process:
         yield process

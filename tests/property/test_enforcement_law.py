@@ -240,7 +240,7 @@ def standing(place: Place, key: Key) -> Verdict:
 
 
 tried = settings(
-    max_examples=80,
+    max_examples=50,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

@@ -28,6 +28,8 @@ POSTGRESQL = Reading(
         column("day", "date", "D"),
         column("code", "character", "S"),
         column("filled", "text", "S", not_null=True),
+        column("span", "int4range", "R", not_null=True),
+        column("json_filled", "jsonb", "U", not_null=True),
     ],
 )
 SQLITE = Reading(
@@ -94,6 +96,7 @@ def follows(reading: Reading, given: str, wanted: str) -> bool:
         ("doc ->> 'k' = 'x'", "(doc ->> 'k'::text) = 'x'::text"),
         ("doc -> 'j' ->> 'k' = 'x'", "((doc -> 'j'::text) ->> 'k'::text) = 'x'::text"),
         ("date_trunc('day', at) = at", "date_trunc('day'::text, at) = at"),
+        ("MyFunction(a) = 1", "myfunction(a) = 1"),
         ("\"Name\" = 'a'", "(\"Name\" = 'a'::text)"),
         ("a = 1 OR a = 2 OR gone", "gone OR (a = 2 OR a = 1)"),
         ("NOT (a = 1 AND status IS NULL)", "a <> 1 OR status IS NOT NULL"),
@@ -127,6 +130,8 @@ def test_the_same(written: str, printed: str) -> None:
         ("a = '1'::text::integer", "a = 2"),
         ("lower(status) = 'a'", "upper(status) = 'a'"),
         ("a BETWEEN SYMMETRIC 3 AND 1", "a BETWEEN 3 AND 1"),
+        ("doc #>> '{a,B}' = 'x'", "doc #>> '{a,b}' = 'x'"),
+        ("doc -> 'A' ->> 'b' = 'x'", "doc -> 'a' ->> 'b' = 'x'"),
     ],
 )
 def test_not_the_same(one: str, two: str) -> None:
@@ -152,6 +157,20 @@ def test_not_the_same(one: str, two: str) -> None:
 def test_the_same_on_sqlite(one: str, two: str) -> None:
     """SQLite keeps what was written; it can be written in many ways."""
     assert forms(SQLITE, one) == forms(SQLITE, two)
+
+
+def test_a_column_that_the_parser_loses() -> None:
+    """Where a column is taken for a word of the language, the expression is not understood."""
+    assert POSTGRESQL.tree("date_trunc(status, at)") is None
+    assert POSTGRESQL.tree("date_trunc('day', at)") is not None
+    assert POSTGRESQL.conditions("date_trunc(status, at) = at") is None
+
+
+def test_a_path_in_json_knows_case() -> None:
+    """SQLite's path is text, and read by its parts."""
+    assert forms(SQLITE, "json_extract(t, '$.A.b') = 1") != forms(
+        SQLITE, "json_extract(t, '$.a.b') = 1"
+    )
 
 
 @pytest.mark.parametrize(
@@ -244,6 +263,10 @@ def test_follows_on_sqlite(given: str, wanted: str, answer: bool) -> None:
         ("CASE WHEN gone THEN 1 END", True),
         ("doc ->> 'x'", True),
         ("1", False),
+        ("upper(lower(filled))", False),
+        ("lower(span)", True),  # of a range without a lower end
+        ("filled::varchar(3)", False),
+        ("json_filled::text", True),
     ],
 )
 def test_may_be_null(text: str, answer: bool) -> None:

@@ -14,7 +14,7 @@ from functools import cached_property
 
 from sqlglot import exp
 
-from onerow.expressions.parsing import column_name, parse, reader
+from onerow.expressions.parsing import column_name, parse, reader, words_in
 from onerow.schema import Column
 
 Rule = Callable[..., exp.Expression]
@@ -93,9 +93,10 @@ class Form:
             exp.Or: self._connector,
         }
         if self.dialect == "sqlite":
-            return {**rules, exp.Boolean: _sqlite_boolean}
+            return {**rules, exp.Anonymous: _function, exp.Boolean: _sqlite_boolean}
         return {
             **rules,
+            exp.Anonymous: _function,
             exp.Cast: self._cast,
             exp.Lower: self._letters,
             exp.Upper: self._letters,
@@ -108,8 +109,16 @@ class Form:
         """The expression in the one form; None when it is not understood. Not to be changed."""
         if text not in self._trees:
             parsed = parse(text, self.dialect)
-            self._trees[text] = None if parsed is None else self.settle(parsed.copy())
+            tree = None if parsed is None else self.settle(parsed.copy())
+            self._trees[text] = tree if tree is not None and self._is_whole(text, tree) else None
         return self._trees[text]
+
+    def _is_whole(self, text: str, tree: exp.Expression) -> bool:
+        """No column was taken for something else, as in `date_trunc(unit_column, at)`."""
+        kept = {c.name for c in tree.find_all(exp.Column)}
+        fold = str.casefold if self.dialect == "sqlite" else str
+        known = {fold(n) for n in self.columns} - {fold(n) for n in kept}
+        return not known & {fold(w) for w in words_in(text, self.dialect)}
 
     def text(self, node: exp.Expression) -> str:
         """Equal for trees of the same meaning, as far as the form shows it. It is no SQL."""
@@ -124,14 +133,15 @@ class Form:
             for name, value in sorted(node.args.items())
             if value and name not in _NOTES
         )
-        return f"{type(node).__name__}({', '.join(inner)})"
+        text = f"{type(node).__name__}({', '.join(inner)})"
+        return text.lower() if isinstance(node, exp.Var) else text
 
     def _argument(self, value: object) -> str:
         if isinstance(value, exp.Expression):
             return self.text(value)
         if isinstance(value, list):
             return f"[{', '.join(map(self._argument, value))}]"
-        return str(value).lower()
+        return str(value)
 
     def column(self, node: exp.Expression | None) -> Column | None:
         """The column that a node is."""
@@ -358,7 +368,14 @@ def _json_step(node: exp.Expression) -> exp.Expression:
 
 
 def _truncation(node: exp.Expression) -> exp.Expression:
-    node.set("unit", exp.Literal.string(node.args["unit"].name.lower()))
+    unit = node.args["unit"]
+    if isinstance(unit, exp.Var) or is_string(unit):
+        node.set("unit", exp.Literal.string(unit.name.lower()))
+    return node
+
+
+def _function(node: exp.Expression) -> exp.Expression:
+    node.set("this", str(node.this).lower())
     return node
 
 

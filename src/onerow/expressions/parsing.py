@@ -53,6 +53,18 @@ def parse(text: str, dialect: str) -> exp.Expression | None:
     return found[0] if found else None
 
 
+@lru_cache(maxsize=8192)
+def words_in(text: str, dialect: str) -> frozenset[str]:
+    """Every name in a text, whatever it names, as the engine reads it."""
+    try:
+        tokens = sqlglot.tokenize(text, read=reader(dialect))
+    except SqlglotError:
+        return frozenset()
+    fold = str if dialect == "sqlite" else str.lower
+    bare = {fold(t.text) for t in tokens if t.token_type.name == "VAR"}
+    return frozenset(bare | {t.text for t in tokens if t.token_type.name == "IDENTIFIER"})
+
+
 def is_one_expression(text: str, dialect: str) -> bool:
     """The text can stand in parentheses as a single expression: no statement hides in it.
 

@@ -24,8 +24,11 @@ _STRICT = (
     exp.Lower, exp.Upper, exp.Trim, exp.Cast, exp.Neg, exp.Add, exp.Sub, exp.Mul, exp.Collate,
     exp.Abs,
 )  # fmt: skip
-#: No NULL in, no NULL out. SQLite's arithmetic can end in NaN, which it makes NULL.
-_KEEP_FILLED = (exp.Lower, exp.Upper, exp.Trim, exp.Cast, exp.Collate, exp.DPipe, exp.MD5)
+#: No NULL in, no NULL out. SQLite's arithmetic can end in NaN, which it makes NULL; lower() of a
+#: PostgreSQL range, and a cast of its json, can give NULL, so there these must be of plain types.
+_KEEP_FILLED = (exp.Trim, exp.Collate, exp.DPipe, exp.MD5)
+_KEEP_PLAIN_FILLED = (exp.Lower, exp.Upper, exp.Cast)
+_PLAIN = ("N", "S", "D", "B", "T", "E")  #: pg_type.typcategory
 _ARITHMETIC = (exp.Neg, exp.Add, exp.Sub, exp.Mul, exp.Abs)
 _TESTS = (*COMPARISONS, exp.Like, exp.ILike, exp.RegexpLike, exp.Glob)
 
@@ -82,7 +85,8 @@ class Reading(Form):
             return False
         if isinstance(tree, exp.Coalesce):
             return all(self.may_be_null(n, given) for n in (tree.this, *tree.expressions))
-        if type(tree) in self._keep_filled:
+        plain = type(tree) in _KEEP_PLAIN_FILLED and self._is_plain(tree.this)
+        if type(tree) in self._keep_filled or plain:
             return any(self.may_be_null(n, given) for n in children(tree))
         made = self.generated(tree)
         return made is None or self.may_be_null(made, given)
@@ -91,6 +95,15 @@ class Reading(Form):
     def _keep_filled(self) -> tuple[type, ...]:
         always = (*_KEEP_FILLED, *_TESTS, exp.In, exp.Not, exp.And, exp.Or)
         return always if self.dialect == "sqlite" else (*always, *_ARITHMETIC)
+
+    def _is_plain(self, node: exp.Expression) -> bool:
+        """Of a type whose functions make no NULL of a value."""
+        column = self.column(node)
+        if column is not None:
+            return self.dialect == "sqlite" or column.type_category in _PLAIN
+        if type(node) in (*_KEEP_PLAIN_FILLED, exp.Trim, exp.Collate, exp.Coalesce, exp.DPipe):
+            return all(map(self._is_plain, children(node)))
+        return is_constant(node)
 
     def generated(self, node: exp.Expression) -> exp.Expression | None:
         """What a generated column is made of."""
@@ -193,6 +206,23 @@ def is_null(tree: exp.Expression) -> exp.Expression:
     return exp.Is(this=tree.copy(), expression=exp.Null())
 
 
+def tests_null(node: exp.Expression) -> bool:
+    """`x IS NULL`."""
+    return isinstance(node, exp.Is) and isinstance(node.expression, exp.Null)
+
+
+def pinned_by(condition: exp.Expression) -> exp.Expression | None:
+    """The column that holds one value only in the rows that meet the condition."""
+    inner: exp.Expression = condition.this if isinstance(condition, exp.Not) else condition
+    if isinstance(inner, exp.Column):  # a boolean, true or false
+        return inner
+    constant = isinstance(inner, exp.EQ) and isinstance(inner.expression, exp.Literal | exp.Neg)
+    if inner is condition and (constant or tests_null(inner)):
+        column: exp.Expression = inner.this
+        return column if isinstance(column, exp.Column) else None
+    return None
+
+
 def children(node: exp.Expression) -> Iterator[exp.Expression]:
     """What an expression is computed from."""
     return (
@@ -260,4 +290,12 @@ def _within(given: _Range, wanted: _Range | None) -> bool:
     return _HOLDS[wanted[0]](given[1], wanted[1])
 
 
-__all__ = ["Conditions", "Reading", "children", "is_null", "not_null"]
+__all__ = [
+    "Conditions",
+    "Reading",
+    "children",
+    "is_null",
+    "not_null",
+    "pinned_by",
+    "tests_null",
+]

@@ -59,7 +59,13 @@ def _table(table: Table, changed: frozenset[str]) -> dict[str, Any]:
             (_index(i) for i in table.indexes if not {i.name, i.constraint} & changed), key=str
         ),
         "constraints": sorted(
-            (_constraint(c) for c in table.constraints if c.name not in changed), key=str
+            # NOT NULL is told by the columns; PostgreSQL 18 has a constraint for it besides.
+            (
+                _constraint(c)
+                for c in table.constraints
+                if c.name not in changed and c.kind != "not null"
+            ),
+            key=str,
         ),
         "foreign_keys": sorted(
             (_foreign_key(f) for f in table.foreign_keys if f.name not in changed), key=str
