@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
 from onerow import api
@@ -155,11 +156,14 @@ def test_types_that_ignore_case(every_pg_url: str) -> None:
 def test_collations_that_ignore_case(every_pg_url: str) -> None:
     """The same for a nondeterministic collation, on servers that are built with ICU."""
     box = Sandbox(every_pg_url)
-    if not box.value("SELECT count(*) FROM pg_collation WHERE collprovider = 'i'"):
+    try:
+        box.execute(
+            "CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false)"
+        )
+    except psycopg.errors.FeatureNotSupported:
         return  # there can be no such collation, so there is nothing to get wrong
     box.execute(
-        """CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
-        CREATE TABLE n (id text COLLATE ci PRIMARY KEY, a text COLLATE ci NOT NULL, v text COLLATE ci);
+        """CREATE TABLE n (id text COLLATE ci PRIMARY KEY, a text COLLATE ci NOT NULL, v text COLLATE ci);
         INSERT INTO n VALUES ('I1', 'x', NULL), ('i2', 'X', 'v'), ('i3', 'y', NULL);
         CREATE TABLE r (id integer PRIMARY KEY, n text COLLATE ci REFERENCES n ON DELETE CASCADE);
         INSERT INTO r VALUES (1, 'i2'), (2, 'i1');"""

@@ -6,6 +6,7 @@ value that comes back to `onerow.report`.
 
 from __future__ import annotations
 
+import logging
 import pkgutil
 import sys
 import threading
@@ -67,4 +68,6 @@ def main() -> NoReturn:
     """The console script."""
     # A watcher that loses its connection is no news: the run itself tells what it meets.
     threading.excepthook = lambda _failure: None
+    # Nor is what the driver notes of a statement that Ctrl-C has cut off: the verb says it itself.
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())
     sys.exit(run(sys.argv[1:]))
