@@ -2,6 +2,7 @@
 # make test    what a change must pass: ruff, mypy, pytest
 # make test-all    the same with the slow tests
 # make lint    ruff and mypy alone
+# make bench    every measurement at full size, into docs/performance.md: half an hour of a quiet machine
 #
 # Needs Python 3.11 or newer (PYTHON=... names one) and nothing else: each command first makes the
 # environment that it needs, .venv-demo or .venv, from the pins in requirements/.
@@ -11,7 +12,7 @@ PYTHON ?=
 ARGS ?=
 SETUP = PYTHON="$(PYTHON)" sh tools/setup.sh
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all lint bench clean
 
 demo:
 	@$(SETUP) demo .venv-demo
@@ -28,6 +29,10 @@ lint:
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
+
+bench:
+	@$(SETUP) test .venv
+	@.venv/bin/python -m bench all --page docs/performance.md --json bench.json $(ARGS)
 
 clean:
 	@rm -rf .venv .venv-demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
