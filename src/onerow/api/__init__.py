@@ -8,14 +8,24 @@ from pathlib import Path
 
 from onerow import backup as backups
 from onerow import decisions
+from onerow.api.inputs import (
+    base_of,
+    load_plan,
+    load_rules,
+    open_database,
+    rules_if_any,
+    rules_of,
+    snapshot,
+)
+from onerow.api.proofs import Proof, verify
 from onerow.catalog import read_snapshot
 from onerow.checks import select
 from onerow.checks.base import Probe
-from onerow.database import Database, errors, expand
+from onerow.database import Database, errors
 from onerow.dialects import dialect
-from onerow.errors import InputError, PlanFileError, Refused, RuleError, RuleFileError
+from onerow.errors import InputError, Refused, RuleError
 from onerow.executor import Event, Listener, Outcome, execute, take_back
-from onerow.finding import SEVERITIES, CheckReport, RuleState, Severity, Violations
+from onerow.finding import SEVERITIES, CheckReport, Severity
 from onerow.journal import Journal, RunRecord
 from onerow.keys import bind_key
 from onerow.measure import reading
@@ -23,76 +33,14 @@ from onerow.plan import Plan, Step
 from onerow.planner import Planner
 from onerow.planning import merge_spec
 from onerow.probes import BUDGET_SECONDS, TIMEOUT_SECONDS, diagnose, listed
-from onerow.report.words import count
 from onerow.rulefile import Rules, parse_rules
-from onerow.rules import Column, Key, Reference, Rule
-from onerow.schema import Snapshot
+from onerow.rules import Key, Rule
 from onerow.session import Limits
 from onerow.states import rule_states
-
-DEFAULT_RULES = "onerow.toml"
 
 
 def _silent(_event: Event) -> None:
     """Nobody listens."""
-
-
-def load_rules(path: str | Path) -> Rules:
-    """Read a rule file. Raises RuleFileError when it is not there, not TOML or not understood."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise RuleFileError(
-            f"There is no rule file {str(path)!r}.", hint="`onerow init URL` writes one."
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RuleFileError(f"The rule file {str(path)!r} cannot be read: {error}.") from error
-    return parse_rules(text, str(path))
-
-
-def _rules_of(rules: Rules | Iterable[Rule] | str | Path | None) -> Rules:
-    if rules is None:
-        return load_rules(DEFAULT_RULES)
-    if isinstance(rules, str | Path):
-        return load_rules(rules)
-    return rules if isinstance(rules, Rules) else Rules(rules=tuple(rules))
-
-
-def open_database(url: str | Database | None, rules: Rules | None = None) -> Database:
-    """The database that is meant: the URL given, else the rule file's.
-
-    Raises:
-        UrlError: there is none.
-    """
-    if isinstance(url, Database):
-        return url
-    text = url if url is not None else (rules.url if rules else None)
-    return Database(expand(text or ""))
-
-
-def snapshot(database: Database, rules: Rules | None = None) -> Snapshot:
-    """The catalog as it is now, in the schemas that the rules speak of."""
-    schemas = list(rules.schemas) if rules and rules.schemas else None
-    with errors(database):
-        first = read_snapshot(database.engine, schemas=schemas)
-        named = _schemas_named(rules.rules if rules else (), first)
-        if not named:
-            return first
-        return read_snapshot(database.engine, schemas=[*first.schemas, *named])
-
-
-def _schemas_named(rules: Iterable[Rule], known: Snapshot) -> list[str]:
-    """Schemas outside of the search path that a rule names with its table."""
-    rules = tuple(rules)
-    texts = [r.table for r in rules]
-    texts += [t for r in rules if isinstance(r, Key) for t in r.also_referenced_by]
-    texts += [r.to for r in rules if isinstance(r, Reference)]
-    texts += [r.references for r in rules if isinstance(r, Column) and r.references]
-    return [
-        s
-        for s in known.other_schemas
-        if s not in known.schemas and any(t.startswith((f"{s}.", f'"{s}".')) for t in texts)
-    ]
 
 
 # -- check --------------------------------------------------------------------------------------
@@ -123,7 +71,7 @@ def check(
         InputError: rules or address cannot be used, or there is no such check.
         DatabaseError: the database cannot be reached or read.
     """
-    given, checks = _rules_if_any(rules), select(only, skip)
+    given, checks = rules_if_any(rules), select(only, skip)
     database = open_database(url, given)
     catalog = snapshot(database, given)
     spoken_of = not tuple(only) or any(c.applies.declared_keys for c in checks)
@@ -153,15 +101,9 @@ def list_probes(
     skip: Iterable[str] = (),
 ) -> tuple[Probe, ...]:
     """Every question that `check` might put to the rows, none of them asked. Arguments as there."""
-    given = _rules_if_any(rules)
+    given = rules_if_any(rules)
     catalog = snapshot(open_database(url, given), given)
     return listed(catalog, given.rules, select(only, skip))
-
-
-def _rules_if_any(rules: Rules | Iterable[Rule] | str | Path | None) -> Rules:
-    if rules is None and not Path(DEFAULT_RULES).exists():
-        return Rules()
-    return _rules_of(rules)
 
 
 def fails(report: CheckReport, threshold: Severity = "error") -> bool:
@@ -189,16 +131,11 @@ def make_plan(
         InputError: rules or address cannot be used.
         DatabaseError: the database cannot be reached or read.
     """
-    given = _rules_of(rules)
+    given = rules_of(rules)
     database = open_database(url, given)
     catalog = snapshot(database, given)
-    planner = Planner(database, catalog, dialect(catalog.dialect), _base(given))
+    planner = Planner(database, catalog, dialect(catalog.dialect), base_of(given))
     return planner.plan(given.rules)
-
-
-def _base(rules: Rules) -> str:
-    """The folder of the rule file, where it is one."""
-    return str(Path(rules.source).parent) if rules.source else ""
 
 
 def write_decisions(
@@ -214,7 +151,7 @@ def write_decisions(
     Raises:
         RuleError: not exactly one key asks for manual decisions.
     """
-    given = _rules_of(rules)
+    given = rules_of(rules)
     database = open_database(url, given)
     keys = [r for r in given.rules if isinstance(r, Key)]
     wanted = [r for r in keys if r.keep.how == "manual"] or keys
@@ -231,18 +168,6 @@ def write_decisions(
 
 
 # -- apply, undo --------------------------------------------------------------------------------
-
-
-def load_plan(path: str | Path) -> Plan:
-    """Read a plan file. Raises PlanFileError when it is not there, or is none."""
-    try:
-        return Plan.from_json(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PlanFileError(
-            f"There is no plan file {str(path)!r}.", hint="`onerow plan --out FILE` writes one."
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise PlanFileError(f"The plan file {str(path)!r} cannot be read: {error}.") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,7 +189,7 @@ def prepare(
     Raises:
         InputError, DatabaseError: could not run.
     """
-    given = None if plan is not None and rules is None else _rules_of(rules)
+    given = None if plan is not None and rules is None else rules_of(rules)
     database = open_database(url, given)
     going = _open_run(database, "apply")
     if plan is not None:
@@ -298,7 +223,7 @@ def apply(
     Raises:
         InputError, DatabaseError: could not run.
     """
-    given = None if plan is not None and rules is None else _rules_of(rules)
+    given = None if plan is not None and rules is None else rules_of(rules)
     database = open_database(url, given)
     chosen = prepare(database, given, plan=plan).plan
     if chosen.blockers:
@@ -351,65 +276,6 @@ def status(url: str | Database | None = None) -> tuple[RunRecord, ...]:
     with database.connect() as connection:
         journal = Journal(connection, database.dialect)
         return journal.runs() if journal.exists() else ()
-
-
-# -- verify -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
-    rule: str
-    ok: bool
-    message: str
-
-
-def verify(
-    url: str | Database | None = None, rules: Rules | Iterable[Rule] | str | Path | None = None
-) -> tuple[Proof, ...]:
-    """Prove that the rules hold, and that nothing was lost by the runs that stand."""
-    given = _rules_of(rules)
-    database = open_database(url, given)
-    catalog = snapshot(database, given)
-    states = rule_states(database, given.rules, catalog)
-    return (*map(_proof, states), *_nothing_lost(database))
-
-
-def _proof(state: RuleState) -> Proof:
-    if state.ok:
-        by = "" if state.kind == "population" else "enforced by "
-        return Proof(rule=state.rule, ok=True, message=f"{by}{state.reason}")
-    found: Violations = state.violations
-    several = [
-        count(found.groups, "group of duplicates", "groups of duplicates") if found.groups else "",
-        count(found.rows - found.nulls, "surplus row") if found.rows > found.nulls else "",
-        count(found.nulls, "row with a NULL", "rows with a NULL") if found.nulls else "",
-    ]
-    rows = f"; {', '.join(filter(None, several))}" if found else ""
-    return Proof(rule=state.rule, ok=False, message=f"{state.verdict}: {state.reason}{rows}")
-
-
-def _nothing_lost(database: Database) -> list[Proof]:
-    with database.connect() as connection:
-        journal = Journal(connection, database.dialect)
-        runs = journal.runs() if journal.exists() else ()
-        return [
-            _archive_proof(journal, r)
-            for r in runs
-            if r.status == "done" and journal.archives(r.id)
-        ]
-
-
-def _archive_proof(journal: Journal, run: RunRecord) -> Proof:
-    """The archive holds exactly the rows that the journal says were taken."""
-    archives = journal.archives(run.id)
-    written = sum(o.rows for o in journal.operations(run.id))
-    held = sum(journal.archived_count(a) for a in archives.values())
-    return Proof(
-        rule=f"run {run.id}",
-        ok=written == held,
-        message=f"{count(run.archived, 'row')} removed and {held - run.archived:,} changed, "
-        f"all {held:,} of {written:,} in the archive",
-    )
 
 
 __all__ = [

@@ -11,8 +11,7 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,140 +21,10 @@ from sqlalchemy import Connection
 from onerow.database import run
 from onerow.dialects import Operation
 from onerow.errors import OnerowError
+from onerow.journal.records import OPEN, TRANSITIONS, OperationRecord, RunRecord, StepRecord
+from onerow.journal.tables import MIGRATIONS, Tables
 from onerow.plan import Plan, Step
 from onerow.sql import Name, literal
-
-#: Status -> the statuses it may turn into, and when.
-TRANSITIONS: Mapping[str, Mapping[str, str]] = {
-    "pending": {"running": "a runner takes it up"},
-    "running": {
-        "running": "another runner goes on where one was killed",
-        "done": "every step is done",
-        "stopped": "it was interrupted or met something that a person must see",
-        "failed": "a statement failed in a way that trying again does not mend",
-        "undone": "every step is taken back",
-    },
-    "stopped": {"running": "apply or undo goes on"},
-    "failed": {"running": "apply or undo tries again"},
-    "done": {"running": "undo begins"},
-    "undone": {"running": "undo --force goes over what was left alone"},
-}
-OPEN = ("pending", "running", "stopped", "failed")
-
-
-class Tables:
-    """The journal's tables, as SQLAlchemy Core sees them."""
-
-    def __init__(self, dialect: str) -> None:
-        schema, prefix = ("onerow", "") if dialect == "postgresql" else (None, "onerow_")
-        self.metadata = sa.MetaData(schema=schema)
-        time = sa.DateTime(timezone=True)
-
-        def table(name: str, *columns: Any) -> sa.Table:
-            return sa.Table(prefix + name, self.metadata, *columns)
-
-        self.migration = table("migration", sa.Column("version", sa.Integer, primary_key=True))
-        self.run = table(
-            "run",
-            sa.Column("id", sa.Text, primary_key=True),
-            sa.Column("plan_id", sa.Text, nullable=False),
-            sa.Column("fingerprint", sa.Text, nullable=False),
-            sa.Column("plan", sa.Text, nullable=False),
-            sa.Column("direction", sa.Text, nullable=False),
-            sa.Column("status", sa.Text, nullable=False),
-            sa.Column("message", sa.Text, nullable=False),
-            sa.Column("runner", sa.Text, nullable=False),
-            sa.Column("started_at", time, nullable=False),
-            sa.Column("finished_at", time),
-        )
-        self.step = table(
-            "step",
-            sa.Column("run_id", sa.Text, primary_key=True),
-            sa.Column("step_id", sa.Text, primary_key=True),
-            sa.Column("position", sa.Integer, nullable=False),
-            sa.Column("kind", sa.Text, nullable=False),
-            sa.Column("status", sa.Text, nullable=False),
-            sa.Column("rows", sa.BigInteger, nullable=False),
-            sa.Column("seconds", sa.Float, nullable=False),
-            sa.Column("message", sa.Text, nullable=False),
-        )
-        self.archive = table(
-            "archive",
-            sa.Column("run_id", sa.Text, primary_key=True),
-            sa.Column("schema_name", sa.Text, primary_key=True),
-            sa.Column("table_name", sa.Text, primary_key=True),
-            sa.Column("archive_name", sa.Text, nullable=False),
-        )
-        self.operation = table(
-            "operation",
-            sa.Column("run_id", sa.Text, primary_key=True),
-            sa.Column("op", sa.BigInteger, primary_key=True, autoincrement=False),
-            sa.Column("step_id", sa.Text, nullable=False),
-            sa.Column("batch", sa.BigInteger, nullable=False),
-            sa.Column("schema_name", sa.Text, nullable=False),
-            sa.Column("table_name", sa.Text, nullable=False),
-            sa.Column("action", sa.Text, nullable=False),
-            sa.Column("detail", sa.Text, nullable=False),
-            sa.Column("rows", sa.BigInteger, nullable=False),
-            sa.Column("undone", sa.Boolean, nullable=False),
-        )
-        self.left_alone = table(
-            "left_alone",
-            sa.Column("run_id", sa.Text, primary_key=True),
-            sa.Column("op", sa.BigInteger, primary_key=True, autoincrement=False),
-            sa.Column("key", sa.Text, primary_key=True),
-            sa.Column("reason", sa.Text, nullable=False),
-        )
-
-
-#: One function a version; a version that was released is never changed.
-MIGRATIONS: tuple[Callable[[Connection, Tables], None], ...] = (
-    lambda connection, tables: tables.metadata.create_all(connection),
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepRecord:
-    id: str
-    kind: str
-    status: str
-    rows: int
-    seconds: float
-    message: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRecord:
-    id: str
-    plan_id: str
-    plan: Plan
-    direction: str
-    status: str
-    message: str
-    runner: str
-    started_at: datetime
-    finished_at: datetime | None
-    steps: tuple[StepRecord, ...] = ()
-    archived: int = 0
-
-    @property
-    def open(self) -> bool:
-        return self.status in OPEN
-
-    def step(self, step_id: str) -> StepRecord:
-        return next(s for s in self.steps if s.id == step_id)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OperationRecord:
-    op: int
-    step_id: str
-    batch: int
-    table: Name
-    action: str
-    detail: str
-    rows: int
-    undone: bool
 
 
 def runner_name() -> str:
@@ -450,3 +319,16 @@ class Journal:
 def advisory_lock_sql() -> str:
     """One runner a database: a session-level lock on a number made of our name."""
     return f"SELECT pg_try_advisory_lock(hashtext({literal('onerow')}), 0)"
+
+
+__all__ = [
+    "MIGRATIONS",
+    "OPEN",
+    "TRANSITIONS",
+    "Journal",
+    "OperationRecord",
+    "RunRecord",
+    "StepRecord",
+    "Tables",
+    "advisory_lock_sql",
+]
