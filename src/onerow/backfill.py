@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from onerow import mapping
-from onerow.archive import archives_of, perform, without_triggers
+from onerow.archive import archives_of, perform
 from onerow.database import run
 from onerow.dialects.changes import Entry, Place, changes
 from onerow.errors import RuleError, Stopped
@@ -20,6 +20,7 @@ from onerow.schema import Snapshot, Table
 from onerow.session import Session
 from onerow.sql import quote
 from onerow.survey import LISTED, rows_where
+from onerow.triggers import without_triggers
 from onerow.walk import leaves, walk
 
 Tell = Callable[[int, str], None]  #: (rows done, something worth saying)

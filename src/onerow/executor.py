@@ -15,13 +15,13 @@ from contextlib import nullcontext
 from sqlalchemy.exc import DBAPIError
 
 from onerow import decisions, ways
-from onerow.archive import merge
 from onerow.build import build
 from onerow.database import Database, driver_text, errors
 from onerow.dialects import MergeSpec
 from onerow.errors import ForeignPlan, Refused, Stopped
 from onerow.journal import RunRecord
 from onerow.keys import bind_key
+from onerow.merging import merge
 from onerow.plan import Plan, Step
 from onerow.planning import fingerprint, invariant, merge_spec
 from onerow.rules import Key, rule_from_dict

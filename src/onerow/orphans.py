@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from onerow.archive import archives_of, perform, without_triggers
+from onerow.archive import archives_of, perform
 from onerow.database import run
 from onerow.dialects.changes import Entry, Place, changes
 from onerow.errors import Stopped
@@ -15,6 +15,7 @@ from onerow.session import Session, run_all
 from onerow.sql import Name, conjunction, quote
 from onerow.steps.archive_orphans import orphaned
 from onerow.survey import grandchildren
+from onerow.triggers import without_triggers
 from onerow.walk import leaves, walk
 
 

@@ -7,12 +7,12 @@ from itertools import groupby
 
 from sqlalchemy.exc import DBAPIError
 
-from onerow.archive import put_back
 from onerow.database import Database, driver_text, errors, is_unique_violation
 from onerow.errors import Refused, Stopped, nearest
 from onerow.journal import RunRecord
 from onerow.plan import Step
 from onerow.planning.binding import with_table
+from onerow.restoring import put_back
 from onerow.running import ROWS_MODES, Listener, Outcome, Run, conclude, outcome_of, waiting_told
 from onerow.schema import Snapshot
 from onerow.session import Limits, Session, one_runner, run_all

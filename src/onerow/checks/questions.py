@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from onerow.checks.base import SAMPLES, Answer, Context, Probe
-from onerow.dialects.base import aliased, group_by, key_aliases, key_filter
+from onerow.dialects.phrases import aliased, group_by, key_aliases, key_filter
 from onerow.facts import KeyFacts
 from onerow.finding import Evidence, Violations
 from onerow.keys import BoundKey

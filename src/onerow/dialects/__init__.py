@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from onerow.dialects.base import Dialect, MergeSpec, Operation, Restore
+from onerow.dialects.base import Dialect
+from onerow.dialects.values import MergeSpec, Operation, Restore
 
 
 def dialect(name: str) -> Dialect:

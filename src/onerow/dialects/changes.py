@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from onerow.dialects.base import Operation
+from onerow.dialects.values import Operation
 from onerow.schema import Table
 
 

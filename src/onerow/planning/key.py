@@ -8,8 +8,8 @@ from functools import partial
 
 from onerow.children import Child, children_of
 from onerow.dialects import Dialect, MergeSpec
-from onerow.dialects.base import ColumnChange
 from onerow.dialects.sqlite.rebuild import with_check, without_unique
+from onerow.dialects.values import ColumnChange
 from onerow.enforcement import Verdict, null_check, null_checked, verdict
 from onerow.errors import RuleError, nearest
 from onerow.facts import KeyFacts, MergeFacts

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from onerow.dialects.base import Operation, archived_columns, of, same
+from onerow.dialects.archived import archived_columns
 from onerow.dialects.changes import Entry, Place
+from onerow.dialects.phrases import of, same
+from onerow.dialects.values import Operation
 from onerow.schema import Table
 from onerow.sql import comma, quote
 

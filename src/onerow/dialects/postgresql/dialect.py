@@ -5,29 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from onerow.dialects.base import (
+from onerow.dialects.archived import (
     NOT_BACK,
-    Dialect,
-    MergeSpec,
-    Operation,
-    Restore,
     archived_columns,
-    element_names,
     found_again,
-    keys_more_than_once,
-    members_by_keys,
-    members_by_window,
     now_names,
-    of,
-    quoted_names,
-    ranked,
     referred_to,
     restored_columns,
-    same,
-    unquote,
 )
+from onerow.dialects.base import Dialect
+from onerow.dialects.groups import keys_more_than_once, members_by_keys, members_by_window, ranked
+from onerow.dialects.phrases import element_names, of, quoted_names, same, unquote
 from onerow.dialects.postgresql import policies
 from onerow.dialects.postgresql.repoint import repoint
+from onerow.dialects.values import MergeSpec, Operation, Restore
 from onerow.errors import RuleError
 from onerow.keys import BoundKey, KeyPart
 from onerow.schema import Column, Table

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from onerow.children import Child
-from onerow.dialects.base import (
-    Dialect,
-    MergeSpec,
-    Operation,
-    archived_columns,
-    followed,
-    now_names,
-    of,
-    renamed,
-    same,
-)
+from onerow.dialects.archived import archived_columns, now_names, renamed
+from onerow.dialects.base import Dialect
+from onerow.dialects.collisions import followed
+from onerow.dialects.phrases import of, same
+from onerow.dialects.values import MergeSpec, Operation
 from onerow.sql import comma, quote
 
 

@@ -10,32 +10,21 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from onerow.children import Child
-from onerow.dialects.base import (
+from onerow.dialects.archived import (
     NOT_BACK,
-    Dialect,
-    MergeSpec,
-    Operation,
-    Restore,
     archived_columns,
-    condition,
-    element_names,
-    followed,
     found_again,
-    key_aliases,
-    keys_more_than_once,
-    members_by_keys,
-    members_by_window,
     now_names,
-    of,
-    quoted_names,
-    ranked,
     referred_to,
     renamed,
     restored_columns,
-    same,
-    unquote,
 )
+from onerow.dialects.base import Dialect
+from onerow.dialects.collisions import condition, followed
+from onerow.dialects.groups import keys_more_than_once, members_by_keys, members_by_window, ranked
+from onerow.dialects.phrases import element_names, key_aliases, of, quoted_names, same, unquote
 from onerow.dialects.sqlite import policies
+from onerow.dialects.values import MergeSpec, Operation, Restore
 from onerow.keys import BoundKey, KeyPart
 from onerow.schema import Column, Table
 from onerow.sql import Name, comma, conjunction, quote

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onerow.dialects.base import ColumnChange
+from onerow.dialects.values import ColumnChange
 from onerow.schema import Column
 from onerow.sql import quote
 

@@ -7,7 +7,7 @@ letter, and an undo can put the former text back to the letter.
 
 from __future__ import annotations
 
-from onerow.dialects.base import restored_columns
+from onerow.dialects.archived import restored_columns
 from onerow.dialects.sqlite import ddl
 from onerow.errors import RuleError
 from onerow.schema import Index, Table

@@ -1,0 +1,83 @@
+"""Finding the rows of duplicate groups, and ranking them."""
+
+from __future__ import annotations
+
+from onerow.dialects.phrases import (
+    aliased,
+    element_names,
+    group_by,
+    key_aliases,
+    key_filter,
+    same,
+)
+from onerow.dialects.values import MergeSpec
+from onerow.sql import comma, conjunction, quote
+
+
+def ranked(
+    spec: MergeSpec, order: list[tuple[str, str]], condition: str = "", lock: str = ""
+) -> str:
+    """Rows of the key, ranked: p1 … pn, s1 … sn (their survivor), rank, size."""
+    identity, p = spec.identity, element_names(spec.identity, "p")
+    inner = [
+        *(f"{quote(c)} AS {n}" for c, n in zip(identity, p, strict=True)),
+        *aliased(spec.bound),
+        *(f"({sql}) AS o{i}" for i, (sql, _) in enumerate(order, 1)),
+    ]
+    where = conjunction([key_filter(spec.bound), condition])
+    source = f"(SELECT {comma(inner)} FROM {spec.table.sql} WHERE {where}{lock}) AS r"
+    keys = key_aliases(spec.bound)
+    partition = f"PARTITION BY {comma(keys)}" if keys else ""
+    by = comma([*(f"o{i} {d}" for i, (_, d) in enumerate(order, 1)), *p])
+    survivor = comma(f"first_value({n}) OVER w AS s{i}" for i, n in enumerate(p, 1))
+    return (
+        f"SELECT {comma(p)}, {survivor}, row_number() OVER w AS rank,"
+        f" count(*) OVER ({partition}) AS size FROM {source}"
+        f" WINDOW w AS ({partition} ORDER BY {by})"
+    )
+
+
+def members_by_window(spec: MergeSpec) -> str:
+    """Rows of duplicate groups (grp, p1 … pn), by one sort of the whole table.
+
+    The outer rank numbers the groups that are left without gaps: batches are ranges of numbers.
+    """
+    bound, p = spec.bound, element_names(spec.identity, "p")
+    identity = [f"{quote(c)} AS {n}" for c, n in zip(spec.identity, p, strict=True)]
+    keys = comma(part.sql for part in bound.parts)
+    partition = f"PARTITION BY {keys}" if keys else ""
+    number = f"dense_rank() OVER (ORDER BY {keys})" if keys else "1"
+    rows = (
+        f"SELECT {comma(identity)}, {number} AS g, count(*) OVER ({partition}) AS n"
+        f" FROM {bound.table.sql} WHERE {key_filter(bound)}"
+    )
+    return (
+        f"SELECT dense_rank() OVER (ORDER BY g) AS grp, {comma(p)} FROM ({rows}) AS r WHERE n > 1"
+    )
+
+
+def members_by_keys(spec: MergeSpec, keys_table: str) -> str:
+    """Rows of duplicate groups (grp, p1 … pn), by joining the listed keys."""
+    bound = spec.bound
+    keys, p = key_aliases(bound), element_names(spec.identity, "p")
+    identity = [f"{quote(c)} AS {n}" for c, n in zip(spec.identity, p, strict=True)]
+    rows = (
+        f"SELECT {comma([*identity, *aliased(bound)])} FROM {bound.table.sql}"
+        f" WHERE {key_filter(bound)}"
+    )
+    joined = same([f"r.{k}" for k in keys], [f"d.{k}" for k in keys])
+    return (
+        f"SELECT d.grp, {comma(f'r.{n}' for n in p)}"
+        f" FROM ({rows}) AS r JOIN {keys_table} AS d ON {joined} ORDER BY d.grp"
+    )
+
+
+def keys_more_than_once(spec: MergeSpec) -> str:
+    """Keys of duplicate groups (k1 … kn, n, grp), by a sort of the bare keys."""
+    bound = spec.bound
+    keys = key_aliases(bound)
+    groups = (
+        f"SELECT {comma(aliased(bound))}, count(*) AS n FROM {bound.table.sql}"
+        f" WHERE {key_filter(bound)}{group_by(bound)} HAVING count(*) > 1"
+    )
+    return f"SELECT {comma(keys)}, n, row_number() OVER () AS grp FROM ({groups}) AS g"

@@ -1,0 +1,212 @@
+"""Merging duplicate rows, batch by batch, each one transaction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from onerow.archive import archives_of, perform
+from onerow.database import is_lock_failure, run
+from onerow.dialects import MergeSpec
+from onerow.dialects.collisions import may_lack_target
+from onerow.errors import Stopped
+from onerow.plan import Step
+from onerow.session import Session, backoff, run_all
+from onerow.sql import Name
+from onerow.triggers import without_triggers
+
+MOST_LEVELS = 1_000  #: of a tree whose keys break again as the rows above them are merged
+FEW = 0.07  #: share of rows in duplicate groups up to which finding the keys first is faster
+
+Advance = Callable[[int, int | None], None]  #: (rows done, rows in all)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Groups that are to be merged: their number, and how many rows they have."""
+
+    groups: int
+    rows: int
+
+
+def merge(session: Session, run_id: str, step: Step, spec: MergeSpec, advance: Advance) -> int:
+    """Merge the duplicates that are there now. Returns the rows archived.
+
+    Those that arrive meanwhile are met when the unique index is built: it refuses, and the next
+    merge takes them.
+
+    Raises:
+        Stopped: a policy cannot decide, or rows could not be locked.
+    """
+    archives = archives_of(session, run_id, [spec.table, *(c.table for c in spec.children)])
+    with session.transaction():
+        run_all(session.connection, session.dialect.batch_table(spec))
+    done = 0
+    for _ in range(MOST_LEVELS if _breaks_itself(spec) else 1):
+        work = _list(session, spec)
+        if not work.groups:
+            break
+        done += _merge_pass(session, run_id, step, spec, archives, work, advance, done)
+    return done
+
+
+def _breaks_itself(spec: MergeSpec) -> bool:
+    """Rows of the table move with the merge, and with them the key: a tree, level by level."""
+    own = {c for child in spec.children if child.table == spec.table for c in child.columns}
+    expressions = any(p.column is None for p in spec.bound.parts) or spec.bound.where is not None
+    return bool(own) and (expressions or bool(own & set(spec.bound.columns)))
+
+
+def _list(session: Session, spec: MergeSpec) -> Work:
+    """Find the duplicate groups, into the session's own tables."""
+    with session.reading() as connection:
+        if session.database.dialect == "postgresql":
+            run(connection, "SET LOCAL enable_hashagg = off")
+            run(connection, "SET LOCAL work_mem = '64MB'")
+        keys = session.dialect.list_keys(spec)
+        run_all(connection, keys)
+        by_keys = False
+        if len(keys) > 1:
+            counted = f"SELECT count(*), coalesce(sum(n), 0) FROM {session.dialect.keys}"
+            groups, rows = run(connection, counted).one()
+            if not groups:
+                return Work(0, 0)
+            by_keys = _are_few(int(rows), spec)
+        run_all(connection, session.dialect.list_members(spec, by_keys=by_keys))
+        counted = f"SELECT coalesce(max(grp), 0), count(*) FROM {session.dialect.members}"
+        groups, rows = run(connection, counted).one()
+    return Work(int(groups), int(rows))
+
+
+def _are_few(rows: int, spec: MergeSpec) -> bool:
+    """The rows of duplicate groups are a small share of the table, as far as is known."""
+    total = spec.table.estimated_rows
+    return total is None or rows <= FEW * max(total, 1)
+
+
+def _merge_pass(
+    session: Session,
+    run_id: str,
+    step: Step,
+    spec: MergeSpec,
+    archives: dict[Name, str],
+    work: Work,
+    advance: Advance,
+    before: int,
+) -> int:
+    size = _BatchSize(session, work)
+    expected = before + work.rows - work.groups
+    done, first = 0, 1
+    while first <= work.groups:
+        session.check_budget()
+        last = min(first + size.groups - 1, work.groups)
+        began = time.monotonic()
+        done += _batch(session, run_id, step, spec, archives, first, last)
+        size.learn(time.monotonic() - began)
+        advance(before + done, expected)
+        first = last + 1
+    return done
+
+
+class _BatchSize:
+    """How many groups a batch takes: grows and shrinks towards the target time."""
+
+    def __init__(self, session: Session, work: Work) -> None:
+        self.limits = session.limits
+        self.per_group = max(1.0, work.rows / work.groups)
+        self.least = max(1, int(self.limits.least_batch_rows / self.per_group))
+        self.most = max(1, int(self.limits.most_batch_rows / self.per_group))
+        self.groups = max(1, int(self.limits.batch_rows / self.per_group))
+
+    def learn(self, seconds: float) -> None:
+        factor = min(1.5, max(0.5, self.limits.batch_time / max(seconds, 1e-4)))
+        # On a busy machine any batch misses its time; ever smaller ones would never get done.
+        self.groups = max(self.least, min(self.most, int(self.groups * factor)))
+
+
+def _batch(
+    session: Session,
+    run_id: str,
+    step: Step,
+    spec: MergeSpec,
+    archives: dict[Name, str],
+    first: int,
+    last: int,
+) -> int:
+    """One transaction: lock, rank, merge, re-point, archive, delete, and its entry."""
+    for attempt in range(1, session.limits.lock_tries + 1):
+        try:
+            with session.transaction(lock_timeout=session.limits.long_timeout * 2):
+                return _merge_groups(session, run_id, step, spec, archives, first, last)
+        except DBAPIError as error:
+            if not is_lock_failure(error):
+                raise
+            time.sleep(backoff(attempt))
+    raise Stopped(
+        f"A batch of {spec.bound} could not lock its rows.", hint="`onerow apply` goes on."
+    )
+
+
+def _merge_groups(
+    session: Session,
+    run_id: str,
+    step: Step,
+    spec: MergeSpec,
+    archives: dict[Name, str],
+    first: int,
+    last: int,
+) -> int:
+    connection, journal = session.connection, session.journal
+    began = time.monotonic()
+    op, batch = journal.next_numbers(run_id)
+    operations = session.dialect.operations(spec, archives, op, batch)
+    tables = [spec.table, *(c.table for c in spec.children)]
+    with without_triggers(session, tables) as replica:
+        run_all(connection, session.dialect.rank(spec, first, last))
+        _stop_at_disagreement(connection, session, spec)
+        _stop_at_unplaced(connection, session, spec)
+        counted = [
+            (op + i, operation, perform(connection, operation, replica=replica))
+            for i, operation in enumerate(operations)
+        ]
+    gone = sum(n for _, operation, n in counted if operation.action == "deleted")
+    journal.add_operations(run_id, step, batch, counted)
+    seconds = time.monotonic() - began
+    journal.set_step(run_id, step, "running", add_rows=gone, add_seconds=seconds)
+    return gone
+
+
+def _stop_at_disagreement(connection: Connection, session: Session, spec: MergeSpec) -> None:
+    manual = spec.bound.key.keep.how == "manual"
+    if manual and run(connection, session.dialect.batch_undecided(spec)).scalar_one():
+        raise Stopped(
+            f"Duplicates have arrived in {spec.bound} that nobody has decided on.",
+            hint="`onerow plan --decisions FILE` lists them; undo, decide, and plan again.",
+        )
+    for change in spec.changes:
+        if change.policy != "error":
+            continue
+        groups = run(connection, session.dialect.batch_disagreements(spec, change.column))
+        if groups.scalar_one():
+            raise Stopped(
+                f"Rows of one group hold different values of {change.column.name}, and its policy "
+                "is error.",
+                hint="Settle them, or plan again with another policy.",
+            )
+
+
+def _stop_at_unplaced(connection: Connection, session: Session, spec: MergeSpec) -> None:
+    for child in spec.children:
+        if (
+            may_lack_target(spec, child)
+            and run(connection, session.dialect.unplaced(spec, child)).scalar_one()
+        ):
+            raise Stopped(
+                f"Rows of {child.table} refer to {spec.table} by a value which the row that stays "
+                "does not have.",
+                hint="Give it to that row, or keep another one; then `onerow apply` goes on.",
+            )
