@@ -30,7 +30,9 @@ def take_back(
     with errors(database), one_runner(database, limits) as session:
         record = _find(session, run_id)
         if record.status == "undone" and not force:
-            return Outcome(run=run_id, status="undone", message=f"Run {run_id} is undone already.")
+            return Outcome(
+                run=record.id, status="undone", message=f"Run {record.id} is undone already."
+            )
         run = Run(session, record.id, record.plan, listen, record.plan.tables)
         with session.transaction():
             session.journal.set_run(record.id, "running", direction="undo")

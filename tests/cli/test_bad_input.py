@@ -253,6 +253,7 @@ def _is_no_table(shell: Shell, box: Sandbox, says: str) -> None:
     plan = shell("plan", "--url", box.url, "--json")
     assert (plan.code, plan.json["blockers"][0]["code"]) == (1, "not_a_table")
     assert says in plan.err
+    assert "there are no rules" not in shell("plan", "--url", box.url).out
     assert shell("apply", "--url", box.url).code == 1
     assert box.state() == before
 

@@ -99,6 +99,7 @@ def test_the_whole_way_in_words(shell: Shell, box: Sandbox) -> None:
     undo = shell("undo", *url)
     assert f"Run {run} is undone." in undo.out
     assert "rows put back." in undo.words
+    assert f"Run {run} is undone already." in shell("undo", *url).words
 
 
 def test_a_key_enforced_already(shell: Shell, box: Sandbox) -> None:

@@ -229,7 +229,7 @@ def plan(given: Plan, *, verbose: bool = False) -> Parts:
     for rule, steps in groupby(numbered, key=lambda pair: pair[1].rule):
         parts += [_heading(rule), _entries(_step(n, step, verbose) for n, step in steps)]
     parts += [line(n) for n in given.notes]
-    if not parts:
+    if not parts and not given.blockers:
         parts.append(line("Nothing to do: there are no rules."))
     return parts
 
