@@ -23,6 +23,7 @@ from onerow.write import operations as _operations
 from onerow.write import verbs as _verbs
 from onerow.write.batch import Duplicates
 from onerow.write.bulk import BulkWritten
+from onerow.write.conflict import Conflict, conflict_of
 from onerow.write.flow import Written
 from onerow.write.flows import OtherKeys
 from onerow.write.operations import Replay
@@ -37,6 +38,7 @@ from onerow.write.spool import (
     unreachable,
 )
 from onerow.write.spoolfile import Record
+from onerow.write.transient import Transient, transient_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,13 +47,16 @@ Values = Mapping[Any, Any]
 Update = Iterable[Any] | Mapping[Any, Any]
 
 __all__ = [
+    "Conflict",
     "Fresh",
     "Replay",
     "Retry",
     "Spool",
+    "Transient",
     "advance",
     "bulk_upsert",
     "claim",
+    "conflict_of",
     "create_tables",
     "get_or_create",
     "operation",
@@ -62,6 +67,7 @@ __all__ = [
     "restore_or_create",
     "singleton",
     "transactional",
+    "transient_of",
     "upsert",
 ]
 

@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import django.conf
+import django.urls
+import django.utils.functional
 import pytest
 import sqlalchemy as sa
 
@@ -37,6 +40,7 @@ def test_page(page: str, db_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = sa.create_engine(sync_url(db_url))
     module = ModuleType(f"docs_{page}")
     monkeypatch.setitem(sys.modules, module.__name__, module)  # where annotations are looked up
+    _without_django_settings(monkeypatch)
     vars(module)["engine"] = engine
     try:
         for block in BLOCK.finditer(source):
@@ -48,6 +52,12 @@ def test_page(page: str, db_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         engine.dispose()
     if page != "index":
         assert BLOCK.search(source)
+
+
+def _without_django_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Django has one set of settings in a process; a page brings its own."""
+    monkeypatch.setattr(django.conf.settings, "_wrapped", django.utils.functional.empty)
+    django.urls.clear_url_caches()
 
 
 @pytest.mark.parametrize("verb", VERBS)

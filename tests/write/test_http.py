@@ -1,4 +1,4 @@
-"""Problem answers and Idempotency-Key, for FastAPI and for Flask."""
+"""Problem answers and Idempotency-Key, for FastAPI, Flask and Django."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import flask
 import httpx
 import pytest
 import sqlalchemy as sa
+from django.db import connection
 from sqlalchemy.ext.asyncio import async_sessionmaker
 from sqlalchemy.orm import Session
 
@@ -29,6 +30,7 @@ from onerow.write.http import flask as for_flask
 from onerow.write.http import starlette as for_starlette
 from onerow.write.http.idempotency import Rules
 from onerow.write.http.problem import Answers, problem_of, spooled_problem
+from tests.write.django_app import django_app, django_asgi_app
 from tests.write.support import USER, User, async_engine_of, count, engine_of, sessions
 
 Client = Callable[..., httpx.Response]
@@ -69,7 +71,7 @@ def flask_app(engine: sa.Engine, answers: Answers | None = None, **rules: Any) -
 
 
 def work(engine: sa.Engine, session: Session | None, body: dict[str, Any]) -> dict[str, Any]:
-    """What both applications do: insert a user, or fail as asked."""
+    """What the applications do: insert a user, or fail as asked."""
     if session is None:
         return transactional(sessions(engine))(insert)(body)
     return insert(session, body)
@@ -89,15 +91,19 @@ def insert(session: Session, body: dict[str, Any]) -> dict[str, Any]:
 Make = Callable[..., Client]
 
 
-@pytest.fixture(params=["fastapi", "flask"])
+@pytest.fixture(params=["fastapi", "flask", "django"])
 def make(request: pytest.FixtureRequest, engine: sa.Engine) -> Iterator[Make]:
-    """Makes a client of one or the other application."""
+    """Makes a client of one of the applications."""
     create_tables(engine)
     opened: list[Any] = []
 
     def build(answers: Answers | None = None, **rules: Any) -> Client:
-        if request.param == "flask":
-            app = flask_app(engine, answers, **rules)
+        if request.param != "fastapi":
+            app: Any = (
+                flask_app(engine, answers, **rules)
+                if request.param == "flask"
+                else django_app(engine, lambda s, b: work(engine, s, b), answers, **rules)
+            )
             transport: Any = httpx.WSGITransport(app=app, raise_app_exceptions=False)
             client = httpx.Client(transport=transport, base_url="http://test")
             opened.append(client)
@@ -139,6 +145,45 @@ def test_conflict_is_409(make: Make) -> None:
         "kind": "unique",
         "fields": ["tenant_id", "slug"],
     }
+
+
+def test_errors_of_djangos_orm(sqlite_url: str) -> None:
+    """A conflict that Django's own ORM wraps is answered like any other."""
+
+    def work(_session: Any, body: dict[str, Any]) -> dict[str, Any]:
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE one (id integer PRIMARY KEY)")
+            cursor.execute("INSERT INTO one VALUES (1)")
+            cursor.execute("INSERT INTO one VALUES (1)")
+        return {}
+
+    with engine_of(sqlite_url) as engine:
+        transport = httpx.WSGITransport(app=django_app(engine, work))
+        with httpx.Client(transport=transport, base_url="http://test") as client:
+            answer = client.post("/users", json={})
+    connection.close()
+    assert (answer.status_code, answer.json()["kind"]) == (409, "primary_key")
+
+
+async def test_django_under_asgi(pg_url: str) -> None:
+    """Django's ASGI application is guarded, and run again for what passes, by Starlette's middleware."""
+    with engine_of(pg_url) as engine:
+        create_tables(engine)
+        calls: list[int] = []
+
+        def work(session: Any, body: dict[str, Any]) -> dict[str, Any]:
+            calls.append(1)
+            done = insert(session, body)
+            if len(calls) == 1:
+                session.execute(sa.text("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$"))
+            return done
+
+        transport = httpx.ASGITransport(app=django_asgi_app(engine, work))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            first = await client.post("/users", json={"slug": "a"}, headers=KEY)
+            again = await client.post("/users", json={"slug": "a"}, headers=KEY)
+        assert (first.status_code, again.json(), len(calls)) == (201, first.json(), 2)
+        assert count(engine, User) == 1
 
 
 def test_exposed_and_replaced(make: Make) -> None:

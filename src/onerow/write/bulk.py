@@ -229,12 +229,25 @@ class _Batch:
             insert = insert.on_conflict_do_nothing(**conflict)
         if self.bound.filter is None:
             return insert.execution_options(preserve_rowcount=True)
-        insert = insert.returning(self.bound.filter.label("inside"))
         if not self._postgres:
-            return insert
+            return insert.returning(self._inside())
+        insert = insert.returning(self.bound.filter.label("inside"))
         made = insert.cte("made")
         counts = (sa.func.count(), sa.func.count().filter(made.c.inside))
         return sa.select(*counts).select_from(made)
+
+    def _inside(self) -> Any:
+        """The key's filter over the new row, in a sub-select.
+
+        SQLite before 3.41 answers `column IS NULL` in RETURNING by whether the column *before* it
+        may be NULL.
+        """
+        table, where = self.bound.table, self.bound.key.where or ""
+        named = (self.bound.columns[n] for n in self.bound.mentioned([where]))
+        # Bare columns are those of the new row; SQLAlchemy would put the table into FROM.
+        row = comma(f"{quote(table.name)}.{quote(c.name)} AS {quote(c.name)}" for c in named) or "1"
+        text = f"(SELECT ({where}) FROM (SELECT {row}) AS {quote(table.name)})"
+        return sa.literal_column(text, sa.Boolean).label("inside")
 
     def _open(self, s: Any) -> Any:
         """How many rows of the batch are neither there nor as wanted."""

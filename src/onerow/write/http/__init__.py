@@ -1,4 +1,4 @@
 """HTTP answers for what a write can end in, and Idempotency-Key.
 
-`starlette` (FastAPI too) and `flask` install them; `problem` and `idempotency` are pure.
+`starlette` (FastAPI too), `flask` and `django` install them; `problem` and `idempotency` are pure.
 """
