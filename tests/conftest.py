@@ -25,7 +25,12 @@ import pytest
 from onerow.errors import OnerowError
 from onerow.testing import Available, NoServer, Server, find_servers
 
-hypothesis.settings.register_profile("onerow", deadline=None, print_blob=True)
+#: Without the phase that explains: it traces every line of every failing example, which takes a
+#: megabyte and more each time where an example is a whole run on a database.
+PHASES = tuple(p for p in hypothesis.Phase if p is not hypothesis.Phase.explain)
+hypothesis.settings.register_profile(
+    "onerow", deadline=None, print_blob=True, phases=PHASES, report_multiple_bugs=False
+)
 hypothesis.settings.load_profile("onerow")
 
 #: Opens a server by its name, and says which of its databases to copy.
