@@ -35,6 +35,7 @@ STEP_KINDS = (
     "drop_index",
     "drop_column",
     "guard",
+    "drop_guard",
     "rebuild_table",
     "verify",
 )
@@ -56,6 +57,7 @@ BLOCKER_CODES = (
     "missing_privilege",
     "trigger_not_suppressible",
     "unindexed_child",
+    "unindexed_guard",
     "unmapped_rows",
     "name_taken",
     "no_primary_key",

@@ -62,6 +62,8 @@ def one_runner(database: Database, limits: Limits) -> Iterator[Session]:
         return
     with database.connect() as connection:
         _notice_our_end(connection)
+        run(connection, "SET onerow.at_work = 'on'")  # guards let us pass
+        connection.commit()
         if not _got_lock(connection):
             raise AnotherRunner(
                 f"Another onerow is at work on {database}.", hint="`onerow status` tells on what."

@@ -9,14 +9,6 @@ from tests.support.story import blockers
 TABLE = "CREATE TABLE parent (id integer PRIMARY KEY, k integer NOT NULL);"
 
 
-def test_guard_is_refused(every_url: str) -> None:
-    """A guard that nobody would stand is not passed over in silence."""
-    box = Sandbox(every_url)
-    box.execute(TABLE)
-    assert blockers(box, Key("parent", "k", guard=True)) == ["unsupported"]
-    assert blockers(box, Key("parent", "k")) == []
-
-
 def test_null_in_a_primary_key_of_sqlite(sqlite_url: str) -> None:
     """SQLite lets NULL into a primary key; rows that cannot be told apart are not merged."""
     rows = "INSERT INTO named VALUES ('a', 1), ('b', 1), (NULL, 1);"

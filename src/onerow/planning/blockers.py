@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from onerow.children import Child
 from onerow.dialects import Dialect, MergeSpec
+from onerow.dialects.guards import MARK
 from onerow.facts import KeyFacts, MergeFacts
 from onerow.keys import BoundKey
 from onerow.plan import Blocker
@@ -114,9 +115,18 @@ def _triggers(tables: Sequence[Table], snapshot: Snapshot) -> Iterator[Blocker]:
 
 
 def firing_triggers(table: Table) -> list[Trigger]:
-    """User triggers that a merge or its undo would set off."""
+    """User triggers that a merge or its undo would set off.
+
+    A guard on PostgreSQL lets us pass by itself.
+    """
     events = {"insert", "update", "delete"}
-    return [t for t in table.triggers if t.enabled != "disabled" and events & set(t.events)]
+    return [
+        t
+        for t in table.triggers
+        if t.enabled != "disabled"
+        and events & set(t.events)
+        and not t.function.startswith(f"onerow.{MARK}")
+    ]
 
 
 def _touched(spec: MergeSpec) -> list[Table]:
@@ -182,6 +192,19 @@ def _children(spec: MergeSpec, facts: MergeFacts, merges: bool) -> Iterator[Bloc
 
 def _is_fixed(column: Column) -> bool:
     return not column.writable or column.identity == "always"
+
+
+def guarding(bound: BoundKey) -> Iterator[Blocker]:
+    """A guard without an index to look by, over more rows than a write can look at."""
+    if (bound.table.estimated_rows or 0) <= BIG_CHILD:
+        return
+    columns = comma(f'"{p.label}"' for p in bound.parts)
+    yield Blocker(
+        code="unindexed_guard",
+        message=f"guard = true: no index of {bound.table} leads with a column of the key, so every "
+        f"write would look at all of its {bound.table.estimated_rows:,} rows. Add an [[index]] to "
+        f'the rules: table = "{bound.key.table}", columns = [{columns}]; or leave the guard out.',
+    )
 
 
 def replacing(bound: BoundKey, old: Sequence[Index], snapshot: Snapshot) -> Iterator[Blocker]:

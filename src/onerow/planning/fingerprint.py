@@ -70,7 +70,7 @@ def _table(table: Table, changed: frozenset[str]) -> dict[str, Any]:
         "foreign_keys": sorted(
             (_foreign_key(f) for f in table.foreign_keys if f.name not in changed), key=str
         ),
-        "triggers": sorted((_trigger(t) for t in table.triggers), key=str),
+        "triggers": sorted((_trigger(t) for t in table.triggers if t.name not in changed), key=str),
         "partition_of": str(table.partition_of),
         "partition_columns": table.partition_columns,
     }

@@ -24,14 +24,16 @@ from onerow.steps import (
     attach_constraint,
     create_index,
     drop_constraint,
+    drop_guard,
     drop_index,
+    guard,
     merge_duplicates,
     set_not_null,
     swap_constraint,
     validate_check,
     verify,
 )
-from onerow.steps._objects import enforces, is_of_key
+from onerow.steps._objects import enforces, has_leading_index, is_of_key
 
 POLICIES_OF_ANY_TYPE = ("keep", "fill")
 
@@ -143,6 +145,8 @@ def plan_key(
         if stands.enforced
         else tuple(_establish(spec, dialect, facts, old, merge_facts.decisions))
     )
+    if steps and bound.key.guard:
+        steps = tuple(_guarded(bound, dialect, snapshot, steps))
     found = tuple(_blockers(spec, snapshot, dialect, facts, merge_facts, stands.enforced))
     takes = tuple(_take_away(bound, old, dialect))
     proof = verify.plan(bound, dialect)
@@ -157,7 +161,12 @@ def placed(plan: KeyPlan, *, late: bool) -> RulePlan:
     by that only.
     """
     proof = Phase.LATE_PROOFS if late else Phase.PROOFS
-    special = {"verify": proof, "drop_constraint": Phase.DROPS, "drop_index": Phase.DROPS}
+    special = {
+        "guard": Phase.GUARDS,
+        "verify": proof,
+        "drop_constraint": Phase.DROPS,
+        "drop_index": Phase.DROPS,
+    }
     return RulePlan(
         steps=tuple((special.get(s.kind, Phase.KEYS), s) for s in plan.steps),
         edits=plan.edits,
@@ -229,6 +238,15 @@ def _establish(
         yield attach_constraint.plan(bound)
 
 
+def _guarded(
+    bound: BoundKey, dialect: Dialect, snapshot: Snapshot, steps: tuple[Step, ...]
+) -> Iterator[Step]:
+    """The steps under a guard, which goes as soon as the key stands."""
+    yield guard.plan(bound, dialect, snapshot.search_path, scans=not has_leading_index(bound))
+    yield from steps
+    yield drop_guard.plan(bound, dialect)
+
+
 def _forbid_nulls(bound: BoundKey) -> Iterator[Step]:
     for part in bound.parts:
         if not part.nullable:
@@ -297,12 +315,8 @@ def _blockers(
     yield from blockers.replacing(bound, old, snapshot)
     if enforced:
         return
-    if bound.key.guard:
-        yield Blocker(
-            code="unsupported",
-            message="guard = true cannot be built by this version. Leave it out: duplicates that "
-            "arrive before the key stands are merged.",
-        )
+    if bound.key.guard and not has_leading_index(bound):
+        yield from blockers.guarding(bound)
     namesakes = {n for i in old for n in (i.name, i.constraint) if n}
     yield from blockers.naming(bound, snapshot, namesakes)
     yield from blockers.partitions(bound, dialect)

@@ -23,16 +23,17 @@ class Phase(IntEnum):
     FOREIGN_KEYS = 2  #: NOT VALID: new rows are checked from now on
     BACKFILL = 3
     INDEXES = 4  #: a merge finds children by them
-    REPAIR = 5
-    KEYS = 6
-    LATE_FOREIGN_KEYS = 7  #: those that refer to a key which the plan makes
-    LATE_REPAIR = 8
-    VALIDATE = 9
-    CONSTRAINTS = 10
-    PROOFS = 11
-    REBUILD = 12  #: SQLite: every change inside CREATE TABLE, once for each table
-    LATE_PROOFS = 13
-    DROPS = 14
+    GUARDS = 5  #: they look for duplicates by these indexes
+    REPAIR = 6
+    KEYS = 7
+    LATE_FOREIGN_KEYS = 8  #: those that refer to a key which the plan makes
+    LATE_REPAIR = 9
+    VALIDATE = 10
+    CONSTRAINTS = 11
+    PROOFS = 12
+    REBUILD = 13  #: SQLite: every change inside CREATE TABLE, once for each table
+    LATE_PROOFS = 14
+    DROPS = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

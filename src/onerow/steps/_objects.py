@@ -46,6 +46,20 @@ def is_of_key(index: Index, bound: BoundKey) -> bool:
     return index.unique and filters and _forms(own, bound) == _forms(wanted, bound)
 
 
+def has_leading_index(bound: BoundKey) -> bool:
+    """Rows with the same key, or with a part of it, can be looked up."""
+    wanted = [_forms([p.sql], bound) for p in bound.parts]
+    firsts = [i.columns[0] for i in bound.table.indexes if _serves(i, bound)]
+    own = [f.expression if f.is_expression else quote(f.expression) for f in firsts]
+    # The only row of a singleton needs no index.
+    return not wanted or any(_forms([text], bound) in wanted for text in own)
+
+
+def _serves(index: Index, bound: BoundKey) -> bool:
+    filters = _forms([index.predicate or ""], bound) == _forms([bound.where or ""], bound)
+    return index.valid and index.method == "btree" and (index.predicate is None or filters)
+
+
 def _forms(texts: Iterable[str], bound: BoundKey) -> list[str]:
     """Expressions in a form that does not depend on how they are written."""
     reading = Reading(bound.dialect, bound.table.columns)

@@ -37,7 +37,10 @@ _KINDS: dict[str, ConflictKind] = {
     "sqlite:1299": "not_null",
     "sqlite:275": "check",
     "sqlite:3091": "datatype",
+    "sqlite:1811": "unique",
 }
+#: Any trigger's RAISE; that of a key's guard says what a unique index would (`guard = true`).
+_TRIGGER, _UNIQUE = "sqlite:1811", "UNIQUE constraint failed: "
 _INSERT = re.compile(r"^\s*INSERT\s+INTO\s+(\S+)\s*\(([^)]*)\)\s*VALUES\s*\((.*)$", re.I | re.S)
 _UPDATE = re.compile(r"^\s*UPDATE\s+(\S+)\s+SET\s+(.*)$", re.I | re.S)
 _VERB = re.compile(
@@ -104,6 +107,8 @@ def conflict_of(exc: BaseException, *, metadata: sa.MetaData | None = None) -> C
     facts = facts_of(exc)
     kind = _KINDS.get(facts.code) if facts else None
     if facts is None or kind is None:
+        return None
+    if facts.code == _TRIGGER and not facts.message.startswith(_UNIQUE):
         return None
     if metadata is not None:
         know(metadata)
