@@ -34,6 +34,7 @@ from onerow.write.spool import (
     SpoolBase,
     Submitted,
     fingerprint,
+    operation_row,
     record_of,
     unreachable,
 )
@@ -375,7 +376,9 @@ class Spool(SpoolBase):
         self, sessions: Callable[[], Any], handler: Callable[..., Any], record: Record
     ) -> None:
         async def once(session: Any) -> None:
-            if not (await operation(session, record.op_id, fingerprint(record))).replay:
+            with operation_row():
+                op = await operation(session, record.op_id, fingerprint(record))
+            if not op.replay:
                 await handler(session, record.payload)
 
         await transactional(sessions, retry=self.retry, name=f"spool:{record.name}")(once)()

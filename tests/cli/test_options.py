@@ -19,7 +19,7 @@ from tests.cli.conftest import plant
 from tests.cli.shell import RULES, Shell, environment
 from tests.support.sandbox import Sandbox
 
-VERBS = ("init", "check", "plan", "apply", "status", "verify", "undo", "demo")
+VERBS = ("init", "check", "plan", "apply", "status", "verify", "undo", "spool", "demo")
 
 
 def test_options_on_either_side(shell: Shell, sqlite_box: Sandbox) -> None:
@@ -143,6 +143,11 @@ def test_examples_run(shell: Shell, sqlite_url: str, example: str) -> None:
     box = plant(Sandbox(sqlite_url))
     shell.rules(f"[database]\nurl = '{box.url}'\n{RULES}")
     (shell.folder / "rules.toml").write_text("")
+    (shell.folder / "spool").mkdir()
+    (shell.folder / "shop").mkdir()
+    (shell.folder / "shop" / "spool.py").write_text(
+        "from onerow import Spool\nHANDLERS = {}\nspool = Spool('spool', HANDLERS)\n"
+    )
     words = shlex.split(example)[1:]
     run_id = ""
     if words[0] in ("undo", "status", "verify"):

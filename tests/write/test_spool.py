@@ -25,7 +25,7 @@ from onerow import aio
 from onerow.testing import EmbeddedServer, postgres
 from onerow.write import Retry, Spool, SpoolBusy, SpoolFull, conflict_of, create_tables, upsert
 from onerow.write import spoolfile as files
-from onerow.write.errors import UnknownHandler
+from onerow.write.errors import SpoolError, UnknownHandler
 from onerow.write.notify import SpoolEvent, Webhook
 from onerow.write.spool import show, status
 from onerow.write.spoolfile import SpoolFiles, encode, read_lines
@@ -151,6 +151,16 @@ def test_unknown_handler(spool: Spool, ready: sa.Engine, tmp_path: Path) -> None
     old = Spool(spool.files.path, HANDLERS)
     assert old.replay(sessions(ready)).left == 2
     assert hits(ready) == {"b": 1}
+
+
+def test_no_table_of_operations(spool: Spool, engine: sa.Engine) -> None:
+    """Without the table of operations a replay says so, and puts nothing aside."""
+    assert spool.submit(AWAY, "add_user", {"slug": "a"}) == "spooled"
+    with pytest.raises(SpoolError, match="onerow_operations cannot be used"):
+        spool.replay(sessions(engine))
+    with pytest.raises(SpoolError, match="onerow_operations cannot be used"):
+        spool.submit(sessions(engine), "add_user", {"slug": "b"})
+    assert (spool.depth, spool.failed, count(engine, User)) == (1, (), 0)
 
 
 def test_bounded(tmp_path: Path) -> None:

@@ -115,15 +115,42 @@ class Verb(click.Command):
         self.params += global_options()
 
     def invoke(self, ctx: click.Context) -> Any:
-        before: Mapping[str, Any] = ctx.parent.params if ctx.parent else {}
         own = {name: ctx.params.pop(name) for name in GLOBAL}
-        shared = Shared({name: own[name] or before.get(name) for name in GLOBAL})
+        shared = Shared({name: value or _before(ctx, name, value) for name, value in own.items()})
         ctx.params = {"shared": shared, **ctx.params}
         return super().invoke(ctx)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Examples"):
-            formatter.write_text("\b\n" + "\n".join(self.examples))
+        _write_examples(formatter, self.examples)
+
+
+def _before(ctx: click.Context, name: str, default: Any) -> Any:
+    """A global option that stands before the verb; what stands nearest to it wins."""
+    while ctx.parent is not None:
+        ctx = ctx.parent
+        if ctx.params.get(name):
+            return ctx.params[name]
+    return default
+
+
+class VerbGroup(click.Group):
+    """A verb that has verbs of its own; the global options may stand after it as well."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.params += global_options()
+
+    @property
+    def examples(self) -> tuple[str, ...]:
+        return tuple(e for c in self.commands.values() if isinstance(c, Verb) for e in c.examples)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        _write_examples(formatter, self.examples)
+
+
+def _write_examples(formatter: click.HelpFormatter, examples: Iterable[str]) -> None:
+    with formatter.section("Examples"):
+        formatter.write_text("\b\n" + "\n".join(examples))
 
 
 def verb(*examples: str) -> Callable[[Callable[..., int]], Verb]:

@@ -112,6 +112,8 @@ class SpoolFull(SpoolError):
 class SpoolBusy(SpoolError):
     """Another process is replaying this spool."""
 
+    exit_code = 1
+
 
 class UnknownHandler(SpoolError):
     """The spool has no handler of that name."""

@@ -7,6 +7,7 @@ with its effect, so a replay that was cut off, or a COMMIT of unknown outcome, r
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -17,8 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from sqlalchemy.exc import DBAPIError
+
 from onerow.write import listeners
-from onerow.write.errors import UnknownHandler
+from onerow.write.errors import SpoolError, UnknownHandler
 from onerow.write.notify import SpoolEvent, tell
 from onerow.write.operations import operation
 from onerow.write.retry import Retry, transactional
@@ -61,6 +64,8 @@ class ReplayCourse:
         if error is None:
             self.spool._applied(record)
             self.applied += 1
+        elif isinstance(error, SpoolError):
+            raise error
         elif transient_of(error) is not None:
             return self._sum()
         else:
@@ -192,6 +197,20 @@ def fingerprint(record: Record) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+@contextlib.contextmanager
+def operation_row() -> Iterator[None]:
+    """A missing table of operations is no fault of the write, which must not be put aside."""
+    try:
+        yield
+    except DBAPIError as exc:
+        if transient_of(exc) is not None:
+            raise
+        raise SpoolError(
+            f"The table onerow_operations cannot be used: {str(exc.orig).splitlines()[0]}",
+            hint="onerow.write.create_tables(engine) makes it; read and write rights are needed.",
+        ) from exc
+
+
 def unreachable(exc: Exception) -> bool:
     """The only errors for which the spool opens: away, or unknown."""
     transient = transient_of(exc)
@@ -275,7 +294,9 @@ class Spool(SpoolBase):
 
     def _apply(self, sessions: Callable[[], Any], handler: Handler, record: Record) -> None:
         def once(session: Any) -> None:
-            if not operation(session, record.op_id, fingerprint(record)).replay:
+            with operation_row():
+                op = operation(session, record.op_id, fingerprint(record))
+            if not op.replay:
                 handler(session, record.payload)
 
         transactional(sessions, retry=self.retry, name=f"spool:{record.name}")(once)()
