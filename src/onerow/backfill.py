@@ -136,8 +136,9 @@ def _visit(work: _Fill, leaf: Table, where: str) -> int:
             count = _archived(work, place, {column: work.value(leaf)}, work.archive)
         if count and replica:
             _check_references(work, leaf, where)
-    seconds = time.monotonic() - began
-    journal.set_step(work.run_id, work.step, "running", add_rows=count, add_seconds=seconds)
+    if count:  # else there is nothing to write down, and nothing to wait for the disk for
+        seconds = time.monotonic() - began
+        journal.set_step(work.run_id, work.step, "running", add_rows=count, add_seconds=seconds)
     return count
 
 

@@ -21,7 +21,10 @@ from onerow.sql import comma, quote
 #: Does the rows that meet a condition, in the transaction that is open; returns how many.
 Visit = Callable[[str], int]
 #: Share of a table's rows after which dead ones are cleared away, and at least so many.
-VACUUM_SHARE, VACUUM_LEAST = 0.1, 20_000
+VACUUM_SHARE, VACUUM_LEAST = 0.08, 10_000
+#: Share of a table's rows that a batch locks at most, but for small tables: fewer than one writer
+#: in a hundred comes upon one of them.
+LOCKED_SHARE, LOCKED_LEAST = 0.005, 1_000
 
 
 def leaves(table: Table, snapshot: Snapshot) -> tuple[Table, ...]:
@@ -46,7 +49,7 @@ def walk(session: Session, leaf: Table, visit: Visit, advance: Callable[[int], N
         session.check_budget()
         began = time.monotonic()
         count = _batch(session, leaf, visit, condition)
-        pace.learn(time.monotonic() - began, count)
+        pace.learn(time.monotonic() - began)
         done, since = done + count, since + count
         if since > max(VACUUM_LEAST, VACUUM_SHARE * (leaf.estimated_rows or 0)):
             _clear_away(session, leaf)
@@ -74,16 +77,19 @@ class _Pace:
     def __init__(self, session: Session, leaf: Table) -> None:
         self.limits = session.limits
         self.per_unit = _rows_per_page(leaf) if session.database.dialect == "postgresql" else 1.0
-        self.least = max(1, int(self.limits.least_batch_rows / self.per_unit))
-        self.size = max(1, int(self.limits.batch_rows / self.per_unit))
+        share = max(LOCKED_LEAST, int(LOCKED_SHARE * (leaf.estimated_rows or 0)))
+        most = min(self.limits.most_batch_rows, share)
+        self.least = self._units(self.limits.least_batch_rows)
+        # Not more where there was nothing to do: the next range may be full of it.
+        self.most = max(self.least, self._units(most))
+        self.size = min(self.most, self._units(self.limits.batch_rows))
 
-    def learn(self, seconds: float, rows: int) -> None:
+    def _units(self, rows: int) -> int:
+        return max(1, int(rows / self.per_unit))
+
+    def learn(self, seconds: float) -> None:
         factor = min(2.0, max(0.5, self.limits.batch_time / max(seconds, 1e-4)))
-        if rows >= self.limits.most_batch_rows:
-            factor = min(factor, 0.9)
-        elif rows:
-            factor = min(factor, self.limits.most_batch_rows / rows)
-        self.size = max(self.least, int(self.size * factor))
+        self.size = max(self.least, min(self.most, int(self.size * factor)))
 
 
 def _rows_per_page(leaf: Table) -> float:

@@ -8,6 +8,7 @@ import pytest
 
 from onerow import api
 from onerow.errors import RuleError
+from onerow.plan import Plan
 from onerow.rulefile import Rules
 from onerow.session import Limits
 from tests.support.rules import (
@@ -197,14 +198,29 @@ def test_triggers_and_foreign_keys_at_once(pg_url: str, tmp_path: Path) -> None:
 # -- what covers nothing -------------------------------------------------------------------------
 
 
-def test_rows_that_nothing_covers_stop_it(box: Sandbox, tmp_path: Path) -> None:
-    """At the backfill, with their number and keys; when the file is complete it goes on."""
+def test_rows_that_nothing_covers_are_a_blocker(box: Sandbox, tmp_path: Path) -> None:
+    """Known before anything is touched, with their number and keys; nothing is guessed."""
     csv_of(tmp_path, dict.fromkeys(range(1, ROWS - 1), 1))
+    message = blocked(box, by_csv(tmp_path, "not_null = true"))["unmapped_rows"]
+    assert "2 row(s)" in message
+    assert f"id = {ROWS - 1}; id = {ROWS}" in message
+
+
+def test_an_expression_that_gives_null_covers_nothing(either: Sandbox) -> None:
+    """What it leaves is told as well."""
+    given = 'backfill = { sql = "CASE WHEN id <> 9 THEN 1 END" }'
+    assert (
+        "(id = 9)" in blocked(either, rules_of(column("not_null = true", given)))["unmapped_rows"]
+    )
+
+
+def test_rows_that_nothing_covers_any_more_stop_it(box: Sandbox, tmp_path: Path) -> None:
+    """A file that has lost lines since the plan: told at the backfill; complete, it goes on."""
     rules = by_csv(tmp_path, "not_null = true")
     before = box.state()
-    made = plan(box, rules)
-    assert "2 row(s) are covered by nothing" in made.steps[1].sentence
-    outcome = apply(box, rules)
+    made = planned_in_full(box, tmp_path, rules)
+    csv_of(tmp_path, dict.fromkeys(range(1, ROWS - 1), 1))
+    outcome = api.apply(box.url, plan=made)
     assert (outcome.status, outcome.exit_code) == ("stopped", 1)
     assert "unmapped_rows: 2 row(s)" in outcome.message
     assert f"id = {ROWS - 1}; id = {ROWS}" in outcome.message
@@ -221,11 +237,18 @@ def test_rows_that_nothing_covers_stop_it(box: Sandbox, tmp_path: Path) -> None:
     assert box.state() == before
 
 
+def planned_in_full(box: Sandbox, folder: Path, rules: Rules) -> Plan:
+    """A plan by a file that covers every row."""
+    csv_of(folder, dict.fromkeys(range(1, ROWS + 1), 1))
+    return plan(box, rules)
+
+
 def test_a_stopped_backfill_can_be_taken_back(either: Sandbox, tmp_path: Path) -> None:
     """As if nothing had been."""
-    csv_of(tmp_path, {1: 1})
     before = either.state()
-    assert apply(either, by_csv(tmp_path, "not_null = true")).status == "stopped"
+    made = planned_in_full(either, tmp_path, by_csv(tmp_path, "not_null = true"))
+    csv_of(tmp_path, {1: 1})
+    assert api.apply(either.url, plan=made).status == "stopped"
     undone(either)
     assert either.state() == before
 

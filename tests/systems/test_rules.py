@@ -155,7 +155,7 @@ def test_execution_data_stops_where_nobody_knows(db_url: str, tmp_path: Path) ->
     mapping = tmp_path / "facility_of_row.csv"
     reports.write_mapping(mapping, reports.Size(200, 3), 1)
     outcome = apply(db_url, given)
-    assert outcome.status == "stopped"
+    assert outcome.status == "refused"
     unknown = box.rows("SELECT id FROM execution_data WHERE created_by = 'import' ORDER BY id")
     assert all(f"id = {row[0]}" in outcome.message for row in unknown)
     assert box.count("execution_data") == 200

@@ -190,14 +190,12 @@ def _backfill(
 ) -> Step | None:
     if bound.source is None or not _is_needed(bound, column, facts):
         return None
-    left = facts.uncovered.rows if bound.rule.not_null else 0
-    warning = f"; {left:,} row(s) are covered by nothing, and stop it there" if left else ""
     return backfill.plan(
         table,
         bound.label,
         column,
         bound.source.to_dict(),
-        told=bound.source.told + warning,
+        told=bound.source.told,
         value=bound.source.value(table.name, bound.dialect),
         rows=facts.rows - facts.uncovered.rows,
         archived=bound.there is not None,
@@ -265,11 +263,13 @@ def _blockers(bound: BoundColumn, snapshot: Snapshot, facts: ColumnFacts) -> Ite
             message=f"{table} has no primary key, so a backfill of {rule.name}, which is there "
             "already, could not be taken back.",
         )
-    if rule.not_null and bound.source is None and facts.uncovered.rows:
+    if rule.not_null and facts.uncovered.rows:
+        source = bound.source
+        none = "the rule has no backfill" if source is None else "its backfill covers none of them"
         yield Blocker(
             code="unmapped_rows",
             message=f"{facts.uncovered.rows:,} row(s) of {table} hold nothing in {rule.name}"
-            f" ({facts.uncovered.shown}), and the rule has no backfill. Nothing is guessed.",
+            f" ({facts.uncovered.shown}), and {none}. Nothing is guessed.",
         )
     if facts.misfits.rows:
         yield Blocker(
