@@ -43,7 +43,7 @@ def build(
             return
         except DBAPIError as error:
             if not is_unique_violation(error):
-                raise _explained(error, session, step) from error
+                raise explained(error, session, step) from error
         tell(f"duplicates have arrived while the index was built (attempt {attempt}): merging them")
         # An index that is ready but not valid refuses the application's rows already.
         _clear_away(session, step, snapshot())
@@ -54,7 +54,8 @@ def build(
     )
 
 
-def _explained(error: DBAPIError, session: Session, step: Step) -> Exception:
+def explained(error: DBAPIError, session: Session, step: Step) -> Exception:
+    """What is raised in place of the driver's error."""
     if code_of(error) == "57014":
         return Stopped(
             f"The build of {step.args['name']} used up its {session.limits.build_budget:g} s.",
@@ -86,7 +87,7 @@ def _create(session: Session, step: Step, tell: Tell) -> None:
         with session.transaction() as connection:
             run_all(connection, step.sql)
         return
-    with _watched(session, tell):
+    with watched(session, tell):
         for sql in step.sql:
             session.alone(sql)
 
@@ -102,7 +103,7 @@ WHERE p.pid = {pid}
 
 
 @contextmanager
-def _watched(session: Session, tell: Tell) -> Iterator[None]:
+def watched(session: Session, tell: Tell) -> Iterator[None]:
     """Watch the build from a second connection; cancel it when its time is used up."""
     pid = int(run(session.connection, "SELECT pg_backend_pid()").scalar_one())
     session.connection.rollback()

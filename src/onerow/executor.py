@@ -22,6 +22,7 @@ from onerow.errors import ForeignPlan, Refused, Stopped
 from onerow.journal import RunRecord
 from onerow.keys import bind_key
 from onerow.merging import merge
+from onerow.partitions import build_parts
 from onerow.plan import Plan, Step
 from onerow.planning import fingerprint, invariant, merge_spec
 from onerow.rules import Key, rule_from_dict
@@ -196,7 +197,8 @@ def _concurrently(run: Run, step: Step) -> None:
         _merge(run, merging)
         run.note(merging, "done")
 
-    build(run.session, step, run.snapshot, again, lambda text: run.tell(step, "wait", message=text))
+    work = build_parts if step.args.get("partitioned") else build
+    work(run.session, step, run.snapshot, again, lambda text: run.tell(step, "wait", message=text))
 
 
 def _in_transaction_or_alone(run: Run, step: Step) -> None:

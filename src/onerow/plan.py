@@ -42,6 +42,7 @@ STEP_KINDS = (
 LOCKS = (
     "access_exclusive",
     "share_row_exclusive",
+    "share",
     "share_update_exclusive",
     "row_exclusive",
     "none",

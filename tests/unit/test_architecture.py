@@ -32,6 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "restoring",
         "triggers",
         "build",
+        "partitions",
         "backup",
         "waits",
         "mapping",

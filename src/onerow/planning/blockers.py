@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from onerow.children import Child
-from onerow.dialects import Dialect, MergeSpec
+from onerow.dialects import MergeSpec
 from onerow.dialects.guards import MARK
 from onerow.facts import KeyFacts, MergeFacts
 from onerow.keys import BoundKey
 from onerow.plan import Blocker
-from onerow.schema import PARTITIONED, Column, Index, Snapshot, Table, Trigger
+from onerow.schema import FOREIGN, PARTITIONED, Column, Index, Snapshot, Table, Trigger
 from onerow.sql import Name, comma, quote
+from onerow.steps import _partitions
 
 BIG_CHILD = 10_000  #: rows from which a scan of a child for every batch is not bearable
 
@@ -251,19 +252,56 @@ def _taken(bound: BoundKey, what: str, index: Index | None = None) -> Blocker:
     )
 
 
-def partitions(bound: BoundKey, dialect: Dialect) -> Iterator[Blocker]:
+def partitions(
+    bound: BoundKey, old: Sequence[Index], snapshot: Snapshot, facts: KeyFacts
+) -> Iterator[Blocker]:
     if bound.table.kind != PARTITIONED:
         return
-    missing = [c for c in bound.table.partition_columns if c not in bound.columns]
-    if missing:
-        yield Blocker(
-            code="partition_key_missing",
-            message=f"{bound.table} is partitioned by {comma(missing)}, which the key lacks; "
-            "PostgreSQL cannot enforce it across partitions. Add the column to the key.",
-        )
-    else:
+    parts = list(_partitions.below(bound.table, snapshot))
+    plain = {p.column.name for p in bound.parts if p.column and not p.folded}
+    for table in (bound.table, *parts):
+        missing = [c for c in table.partition_columns if c not in plain]
+        if missing:
+            yield _no_partition_key(bound, table, missing, facts)
+    foreign = [t for t in parts if t.kind == FOREIGN]
+    if foreign:
         yield Blocker(
             code="unsupported",
-            message=f"{bound.table} is partitioned; keys of partitioned tables cannot be built "
-            "by this version.",
+            message=f"{comma(map(str, foreign))} of {bound.table} is a foreign table, and no "
+            "unique index reaches it. Detach it, or give the other partitions a rule each.",
         )
+    for index in old:
+        yield Blocker(
+            code="unsupported",
+            message=f"{bound.table} is partitioned, so {index.name} could not be put back without "
+            "stopping writers. Leave it out of replaces; drop it yourself when the new key stands.",
+        )
+    for table in parts:
+        yield from _part_name_taken(bound, table, snapshot)
+
+
+def _no_partition_key(
+    bound: BoundKey, table: Table, missing: Sequence[str], facts: KeyFacts
+) -> Blocker:
+    names = comma(c or "an expression" for c in missing)
+    found = facts.violations.groups
+    across = f" {found:,} group(s) of rows break it now." if found else " No row breaks it now."
+    return Blocker(
+        code="partition_key_missing",
+        message=f"{table} is partitioned by {names}, which the key lacks; PostgreSQL cannot "
+        f"enforce it across partitions.{across} Add the column to the key, or keep the key in a "
+        "table of its own.",
+    )
+
+
+def _part_name_taken(bound: BoundKey, part: Table, snapshot: Snapshot) -> Iterator[Blocker]:
+    """What is attached in a partition has a name that we make up from the key's."""
+    name = _partitions.name_in(part, bound.name)
+    for table in snapshot:
+        names = {table.name, *(i.name for i in table.indexes)}
+        if table.schema == part.schema and name in names:
+            yield Blocker(
+                code="name_taken",
+                message=f"The name {name} is taken in {part.schema}; the part of the key in {part} "
+                "would bear it. Give the rule another name.",
+            )

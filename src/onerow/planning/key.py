@@ -17,7 +17,7 @@ from onerow.keys import BoundKey
 from onerow.plan import Blocker, Step
 from onerow.planning import blockers
 from onerow.planning.order import Edit, Phase, RulePlan
-from onerow.schema import Index, IndexColumn, Snapshot, Table
+from onerow.schema import PARTITIONED, Index, IndexColumn, Snapshot, Table
 from onerow.sql import comma, cut, quote
 from onerow.steps import (
     add_check,
@@ -143,7 +143,7 @@ def plan_key(
     steps = (
         ()
         if stands.enforced
-        else tuple(_establish(spec, dialect, facts, old, merge_facts.decisions))
+        else tuple(_establish(spec, snapshot, dialect, facts, old, merge_facts.decisions))
     )
     if steps and bound.key.guard:
         steps = tuple(_guarded(bound, dialect, snapshot, steps))
@@ -211,6 +211,7 @@ def _same_name(bound: BoundKey, old: tuple[Index, ...]) -> Index | None:
 
 def _establish(
     spec: MergeSpec,
+    snapshot: Snapshot,
     dialect: Dialect,
     facts: KeyFacts,
     old: tuple[Index, ...],
@@ -227,6 +228,9 @@ def _establish(
         )
     if bound.key.nulls == "forbidden" and dialect.name == "postgresql":
         yield from _forbid_nulls(bound)
+    if bound.table.kind == PARTITIONED:
+        yield create_index.plan_partitioned(bound, snapshot, bound.name)
+        return
     namesake = _same_name(bound, old)
     if namesake:
         built = cut(f"onerow_new_{bound.name}")
@@ -319,7 +323,7 @@ def _blockers(
         yield from blockers.guarding(bound)
     namesakes = {n for i in old for n in (i.name, i.constraint) if n}
     yield from blockers.naming(bound, snapshot, namesakes)
-    yield from blockers.partitions(bound, dialect)
+    yield from blockers.partitions(bound, old, snapshot, facts)
     if bound.table.inherited_by:
         yield Blocker(
             code="unsupported",

@@ -9,7 +9,7 @@ from onerow.rules import Rule, rule_to_dict
 from onerow.sameness import same_index
 from onerow.schema import Index, IndexColumn, Snapshot, Table
 from onerow.sql import Name, comma, quote
-from onerow.steps import Action
+from onerow.steps import Action, _partitions
 from onerow.steps._objects import bound_key, enforces, index_of, is_of_key
 
 MODE = "concurrent"
@@ -30,6 +30,32 @@ def plan(bound: BoundKey, dialect: Dialect, name: str) -> Step:
         rows=0,
         undo=f"Drops the index {name}.",
         args={"rule": rule_to_dict(bound.key), "name": name},
+    )
+
+
+def plan_partitioned(bound: BoundKey, snapshot: Snapshot, name: str) -> Step:
+    """The key of a partitioned table; its constraint, where it can be one, is made with it."""
+    constraint = _partitions.is_constraint(bound)
+    parts = list(_partitions.below(bound.table, snapshot))
+    what = "constraint" if constraint else "unique index"
+    return Step(
+        kind="create_index",
+        table=bound.table.ident,
+        rule=bound.label,
+        sentence=f"Build the {what} {name} on {bound}: concurrently in each of {len(parts)} "
+        "partition(s), then attached to the parent's.",
+        sql=tuple(q for a in _partitions.due(bound, name, snapshot) for q in a.sql),
+        lock="access_exclusive" if constraint else "share",
+        lock_length="a moment on each table; the builds let reads and writes go on",
+        transactional=False,
+        rows=0,
+        undo=f"Drops the {what} {name} with its parts, which stops reads and writes for a moment.",
+        args={
+            "rule": rule_to_dict(bound.key),
+            "name": name,
+            "partitioned": True,
+            "parts": [_partitions.name_in(t, name) for t in parts],
+        },
     )
 
 
@@ -88,6 +114,8 @@ def _is_as_planned(step: Step, index: Index, snapshot: Snapshot) -> bool:
 
 
 def undo(step: Step, snapshot: Snapshot) -> tuple[Action, ...]:
+    if step.args.get("partitioned"):
+        return _undo_partitioned(step, snapshot)
     index = index_of(step, snapshot, step.args["name"])
     # A whole one of another definition is somebody else's.
     if index is None or (index.valid and not is_done(step, snapshot)):
@@ -97,8 +125,16 @@ def undo(step: Step, snapshot: Snapshot) -> tuple[Action, ...]:
     return (Action((f"DROP INDEX CONCURRENTLY {index.sql}",), concurrent=True),)
 
 
+def _undo_partitioned(step: Step, snapshot: Snapshot) -> tuple[Action, ...]:
+    table, name = snapshot.get(step.table), step.args["name"]
+    index = table.index(name) if table else None
+    if table is None or (index is not None and not is_of_key(index, bound_key(step, snapshot))):
+        return ()
+    return tuple(_partitions.taken_away(table, name, snapshot))
+
+
 def makes(step: Step) -> tuple[str, ...]:
-    return (str(step.args["name"]),)
+    return (str(step.args["name"]), *step.args.get("parts", ()))
 
 
 def takes(step: Step) -> tuple[str, ...]:

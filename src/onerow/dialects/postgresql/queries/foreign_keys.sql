@@ -37,4 +37,8 @@ LEFT JOIN pg_namespace xn ON xn.oid = x.relnamespace
 LEFT JOIN pg_description c
        ON c.classoid = 'pg_constraint'::regclass AND c.objoid = k.oid AND c.objsubid = 0
 WHERE k.conrelid = ANY (cast(cast(:relations AS text) AS oid[])) AND k.contype = 'f'
+  -- To a partitioned table there is one more for each of its partitions: a row refers to one of them.
+  AND NOT EXISTS (
+      SELECT FROM pg_constraint whole
+      WHERE whole.oid = k.conparentid AND whole.conrelid = k.conrelid)
 ORDER BY k.conrelid, k.conname, k.oid
