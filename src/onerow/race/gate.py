@@ -1,0 +1,391 @@
+"""Where workers are held: before every statement, COMMIT and ROLLBACK of any SQLAlchemy engine.
+
+The events are of the class `Engine`, so that an engine that the worker made itself is gated too.
+Who is at work is told by a context variable, which goes along into tasks, into SQLAlchemy's
+greenlets and into `asyncio.to_thread`. What runs SQL without being a worker is noted as a stray.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from enum import Enum
+from queue import SimpleQueue
+from typing import Any, TypeAlias
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
+from sqlalchemy.engine.interfaces import ExecuteStyle
+from sqlalchemy.pool import Pool
+from sqlalchemy.util.concurrency import await_only, in_greenlet
+
+from onerow.race.codes import code_of, first_line, is_busy
+from onerow.race.dependency import (
+    LOCAL,
+    Facts,
+    Footprint,
+    footprint_of,
+    is_of_session,
+    is_rollback_to,
+    sets_isolation,
+)
+from onerow.race.trace import Operation, Step
+
+ROWS_KEPT = 20
+#: Key of a pooled connection's `info`.
+NOTE = "onerow_race"
+
+current: ContextVar[Session | None] = ContextVar("onerow_race_session", default=None)
+#: What the explorer runs itself: setup, invariant, monitor.
+ours: ContextVar[bool] = ContextVar("onerow_race_ours", default=False)
+
+
+class State(Enum):
+    NEW = "not started"
+    RUNNING = "running"
+    GATE = "at a gate"
+    BUSY = "waiting for the file"
+    BLOCKED = "blocked"
+    DONE = "done"
+
+
+#: A session, and what it came to.
+Report: TypeAlias = "tuple[Session, State]"
+
+
+class Abandoned(BaseException):
+    """The run is given up; no worker's `except Exception` shall stop that."""
+
+
+class Session:
+    """A worker in one run: its state, and how it is held and let go."""
+
+    def __init__(self, index: int, reports: SimpleQueue[Report], facts: Facts) -> None:
+        self.index = index
+        self.reports = reports
+        self.facts = facts
+        self.state = State.NEW
+        self.pending: Operation | None = None
+        self.step: Step | None = None
+        self.steps: list[Step] = []
+        self.pid: int | None = None
+        self.pids: set[int] = set()
+        self.abandoned = False
+        self.give_up_file = False  #: let the application have its SQLITE_BUSY
+        self.problem = ""
+        self.error: BaseException | None = None
+        self.naps = 0  #: sleeps since another session moved
+        self.sleeps = 0
+        self.in_transaction = False
+        self.touched = LOCAL  #: by the open transaction
+        self._lock = threading.Lock()
+        self._lock.acquire()
+        self._resume: Callable[[], object] = self._lock.release
+
+    def gate(self, operation: Operation) -> None:
+        """Wait here until the schedule says that it is this session's turn."""
+        if not self.abandoned:
+            if self.state is not State.RUNNING:
+                self.problem = "runs two statements at once"
+                return
+            self.pending = operation
+            self.park(State.GATE)
+        self._leave(operation)
+
+    def _leave(self, operation: Operation) -> None:
+        """A run that is given up ends here; the rollback is let through."""
+        if self.abandoned and operation.kind != "rollback":
+            raise Abandoned
+
+    def park(self, state: State) -> None:
+        if in_greenlet():
+            loop = asyncio.get_running_loop()
+            future: asyncio.Future[None] = loop.create_future()
+            self._resume = lambda: loop.call_soon_threadsafe(_wake, future)
+            self._report(state)
+            await_only(future)
+        else:
+            self._resume = self._lock.release
+            self._report(state)
+            self._lock.acquire()
+
+    def _report(self, state: State) -> None:
+        """The state changes when the scheduler takes the report, so that it never sees a half."""
+        self.reports.put((self, state))
+
+    def resume(self) -> None:
+        """Let it go; called by the scheduler."""
+        self.state = State.RUNNING
+        self._resume()
+
+    def end(self, error: BaseException | None) -> None:
+        self.error = error
+        self._report(State.DONE)
+
+    def nap(self) -> bool:
+        self.naps += 1
+        self.sleeps += 1
+        return True
+
+
+def _wake(future: Any) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+class Gates:
+    """The event hooks of one exploration.
+
+    Args:
+        prepare: run once on every connection that a worker opens; returns what is noted of it.
+        same_database: whether an engine's work concerns the explored database.
+    """
+
+    def __init__(
+        self,
+        prepare: Callable[[Any, Any], dict[str, Any]],
+        same_database: Callable[[Engine], bool],
+    ) -> None:
+        self.prepare = prepare
+        self.same_database = same_database
+        self.strays: list[str] = []
+        self.opened = 0
+        self.pids: set[int] = set()  #: of every connection that SQLAlchemy opened
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        hooks: list[tuple[Any, str, Any, dict[str, Any]]] = [
+            (Engine, "before_cursor_execute", self._before, {}),
+            (Engine, "after_cursor_execute", self._after, {}),
+            (Engine, "commit", self._commit, {}),
+            (Engine, "rollback", self._rollback, {}),
+            (Engine, "handle_error", self._error, {}),
+            (Engine, "do_execute", self._do_execute, {}),
+            (Engine, "do_executemany", self._do_executemany, {}),
+            (Engine, "do_execute_no_params", self._do_execute_no_params, {}),
+            (Pool, "checkout", self._checkout, {}),
+            (Pool, "connect", self._connect, {}),
+        ]
+        for target, name, function, options in hooks:
+            event.listen(target, name, function, **options)
+        try:
+            yield
+        finally:
+            for target, name, function, _ in hooks:
+                event.remove(target, name, function)
+
+    # -- the pool
+
+    def _connect(self, _dbapi: Any, record: Any) -> None:
+        self.opened += 1
+        if (pid := pid_of(record.driver_connection)) is not None:
+            self.pids.add(pid)
+
+    def _checkout(self, dbapi: Any, record: Any, _fairy: Any) -> None:
+        session = current.get()
+        if session is None:
+            return
+        if NOTE not in record.info:
+            record.info[NOTE] = self.prepare(dbapi, record)
+        self._adopt(session, record.info[NOTE])
+
+    def _adopt(self, session: Session, note: dict[str, Any]) -> None:
+        session.pid = note.get("pid")
+        if session.pid is not None:
+            session.pids.add(session.pid)
+
+    # -- statements
+
+    def _before(
+        self, conn: Connection, _cursor: Any, sql: str, parameters: Any, _context: Any, many: bool
+    ) -> None:
+        session = current.get()
+        if session is None:
+            if not ours.get() and self.same_database(conn.engine):
+                self.strays.append(sql)
+            return
+        self._adopt(session, conn.connection.info.get(NOTE, {}))
+        footprint = self._footprint(session, conn, sql)
+        session.gate(Operation("statement", sql, parameters, many, footprint))
+        session.in_transaction = True
+        session.touched |= footprint
+
+    def _footprint(self, session: Session, conn: Connection, sql: str) -> Footprint:
+        facts = session.facts
+        if is_rollback_to(sql):
+            return self._ending(session, facts)
+        found = footprint_of(sql, facts)
+        if facts.lite:
+            return _lite(found, _autocommit(conn) or not _in_lite_transaction(conn))
+        if is_of_session(sql):
+            if sets_isolation(sql):
+                session.touched |= Footprint(strict=True)
+            return found
+        level = _level(conn)
+        strict = level == "SERIALIZABLE" or session.touched.strict
+        fixed = strict or level == "REPEATABLE READ"
+        first = fixed and not (session.touched.snapshot or session.touched.touched)
+        found |= Footprint(snapshot=first, strict=strict)
+        if level == "AUTOCOMMIT":
+            found |= Footprint(ends=found.writes | found.shares)
+        return found
+
+    def _ending(self, session: Session, facts: Facts) -> Footprint:
+        """What the end of its transaction lets go."""
+        t = session.touched
+        ends = t.writes | t.shares
+        if t.strict or (facts.lite and not facts.wal):
+            ends |= t.reads
+        writes = ends if facts.deferrable else frozenset()
+        return Footprint(ends=ends, writes=writes, strict=t.strict, everything=t.everything)
+
+    def _after(
+        self, _conn: Any, cursor: Any, _sql: str, _parameters: Any, context: Any, many: bool
+    ) -> None:
+        session = current.get()
+        if session is None or session.step is None or session.abandoned:
+            return
+        step = session.step
+        step.rowcount = cursor.rowcount if cursor.description is None else -1
+        if cursor.description is not None:
+            step.columns = tuple(c[0] for c in cursor.description)
+            if not many and context.execute_style is ExecuteStyle.EXECUTE and _whole(context):
+                rows = cursor.fetchall()
+                step.rowcount = len(rows)
+                step.rows = tuple(tuple(r) for r in rows[:ROWS_KEPT])
+                context.cursor_fetch_strategy = FullyBufferedCursorFetchStrategy(
+                    cursor, cursor.description, rows
+                )
+
+    def _error(self, context: Any) -> None:
+        session = current.get()
+        if session is None or session.step is None or session.abandoned:
+            return
+        error = context.original_exception
+        if isinstance(error, Abandoned):
+            return
+        session.step.error = code_of(error) or type(error).__name__
+        session.step.message = first_line(error)
+
+    # -- ends of transactions
+
+    def _commit(self, conn: Connection) -> None:
+        self._end(conn, "commit")
+
+    def _rollback(self, conn: Connection) -> None:
+        self._end(conn, "rollback")
+
+    def _end(self, conn: Connection, kind: Any) -> None:
+        session = current.get()
+        if session is None:
+            return
+        lite = session.facts.lite
+        open_ = _in_lite_transaction(conn) if lite else session.in_transaction
+        if _autocommit(conn) or not open_:
+            self._forget(session)
+            return
+        ending = self._ending(session, session.facts)
+        if kind == "rollback" and not ending.everything:
+            ending = Footprint(ends=ending.ends, strict=ending.strict)
+        session.gate(Operation(kind, kind.upper(), footprint=ending))
+        if lite and kind == "commit":
+            dbapi: Any = conn.connection.dbapi_connection
+            self._until_free(session, dbapi.commit, again=True)
+        self._forget(session)
+
+    def _forget(self, session: Session) -> None:
+        session.in_transaction = False
+        session.touched = LOCAL
+
+    # -- SQLite's locks, which nobody can be asked about
+
+    def _do_execute(self, cursor: Any, sql: str, parameters: Any, context: Any) -> bool:
+        return self._lite_run(context, lambda: cursor.execute(sql, parameters))
+
+    def _do_executemany(self, cursor: Any, sql: str, parameters: Any, context: Any) -> bool:
+        return self._lite_run(context, lambda: cursor.executemany(sql, parameters))
+
+    def _do_execute_no_params(self, cursor: Any, sql: str, context: Any) -> bool:
+        return self._lite_run(context, lambda: cursor.execute(sql))
+
+    def _lite_run(self, context: Any, run: Callable[[], object]) -> bool:
+        session = current.get()
+        if session is None or context is None or context.dialect.name != "sqlite":
+            return False
+        return self._until_free(session, run)
+
+    def _until_free(
+        self, session: Session, run: Callable[[], object], *, again: bool = False
+    ) -> bool:
+        """Runs it, as often as it takes: after a step of another session the lock may be free.
+
+        Args:
+            again: let SQLAlchemy run it once more when it fails, and tell the error its own way.
+        """
+        while not session.abandoned:
+            try:
+                run()
+            except sqlite3.Error as error:
+                if not is_busy(error) or session.give_up_file:
+                    session.give_up_file = False
+                    if again:
+                        return False
+                    raise
+                session.park(State.BUSY)
+            else:
+                return True
+        raise Abandoned
+
+
+def _whole(context: Any) -> bool:
+    """The rows are all there, none is fetched later on purpose."""
+    options = context.execution_options
+    streams = options.get("stream_results") or options.get("yield_per")
+    return not (streams or context._is_server_side)
+
+
+def _lite(found: Footprint, alone: bool) -> Footprint:
+    """A statement outside of a transaction ends one; a first read takes the snapshot."""
+    if alone and found.writes:
+        return found | Footprint(ends=found.writes)
+    return found
+
+
+def _autocommit(conn: Connection) -> bool:
+    detect = getattr(conn.dialect, "detect_autocommit_setting", None)
+    dbapi: Any = conn.connection.dbapi_connection
+    if detect is not None:
+        return bool(detect(dbapi))
+    return getattr(dbapi, "autocommit", False) is True
+
+
+def _level(conn: Connection) -> str:
+    if _autocommit(conn):
+        return "AUTOCOMMIT"
+    chosen = conn.get_execution_options().get("isolation_level")
+    note: dict[str, Any] = conn.connection.info.get(NOTE, {})
+    return str(chosen or note.get("level", "READ COMMITTED")).upper().replace("_", " ")
+
+
+def _in_lite_transaction(conn: Connection) -> bool:
+    driver: Any = conn.connection.driver_connection
+    return bool(driver.in_transaction)
+
+
+def pid_of(driver: Any) -> int | None:
+    """The server process behind a connection of psycopg, psycopg2 or asyncpg."""
+    for name in ("get_backend_pid", "get_server_pid"):
+        if (ask := getattr(driver, name, None)) is not None:
+            return int(ask())
+    info = getattr(driver, "info", None)
+    return getattr(info, "backend_pid", None)
+
+
+def napping() -> bool:
+    """For `virtual_sleep`: whether a worker sleeps."""
+    session = current.get()
+    return session is not None and session.nap()

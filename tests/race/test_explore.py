@@ -1,0 +1,258 @@
+"""`explore` and `replay`, by the race that everybody has: look, and insert if there is none."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.orm import Session
+
+from onerow.errors import InputError
+from onerow.race import explore, replay
+
+metadata = sa.MetaData()
+users = sa.Table(
+    "users", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("email", sa.Text)
+)
+keyed = sa.Table(
+    "keyed",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("email", sa.Text, unique=True),
+)
+
+
+def setup(connection: Connection) -> None:
+    metadata.create_all(connection)
+    connection.execute(sa.delete(users))
+    connection.execute(sa.delete(keyed))
+
+
+def at_most_one(connection: Connection) -> bool:
+    return connection.execute(sa.select(sa.func.count()).select_from(users)).scalar_one() <= 1
+
+
+def write(session: Session, table: sa.Table = users) -> None:
+    if session.execute(sa.select(table.c.id).where(table.c.email == "a")).first() is None:
+        session.execute(sa.insert(table).values(email="a"))
+    session.commit()
+
+
+def writer(factory: Any) -> None:
+    with factory() as session:
+        write(session)
+
+
+def strict_writer(factory: Any) -> None:
+    with factory() as session:
+        write(session, keyed)
+
+
+def careful_writer(factory: Any) -> None:
+    with factory() as session:
+        try:
+            write(session, keyed)
+        except IntegrityError:
+            session.rollback()
+
+
+async def async_writer(factory: Any) -> None:
+    async with factory() as session:
+        await session.run_sync(write)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _tables(pg: Engine, lite: Engine) -> None:
+    for engine in (pg, lite):
+        with engine.begin() as connection:
+            metadata.create_all(connection)
+
+
+def test_one_after_the_other_holds(engine: Engine) -> None:
+    """Without a preemption no schedule fails, and the answer says that this is its bound."""
+    result = explore(engine, [writer, writer], setup=setup, invariant=at_most_one, preemptions=0)
+    assert (result.verdict, result.exhausted, result.bound) == ("holds", False, 0)
+    assert result.schedules == 2
+
+
+def test_duplicate_is_found(engine: Engine) -> None:
+    """The duplicate is found with one preemption, told in SQL, and found again ten times of ten."""
+    result = explore(engine, [writer, writer], setup=setup, invariant=at_most_one)
+    assert result.verdict == "broken"
+    failure = result.failure
+    assert failure is not None
+    assert failure.script == "A1 B1 B2 B3 A2 A3"
+    assert failure.anomaly == "duplicate insert"
+    again = [
+        replay(engine, [writer, writer], failure.script, setup=setup, invariant=at_most_one)
+        for _ in range(10)
+    ]
+    assert [r.verdict for r in again] == ["broken"] * 10
+    assert {r.failure.script for r in again if r.failure} == {failure.script}
+
+
+def test_async_duplicate_is_found(async_engine: Any) -> None:
+    """The same by drivers that need an event loop."""
+    workers = [async_writer, async_writer]
+    result = explore(async_engine, workers, setup=setup, invariant=at_most_one)
+    assert result.verdict == "broken"
+    assert result.failure is not None
+    assert result.failure.script == "A1 B1 B2 B3 A2 A3"
+    script = result.failure.script
+    again = [
+        replay(async_engine, workers, script, setup=setup, invariant=at_most_one).verdict
+        for _ in range(10)
+    ]
+    assert again == ["broken"] * 10
+
+
+def test_all_schedules_are_counted(pg: Engine) -> None:
+    """Two workers of three steps have 20 schedules, of which 18 fail; 6 of them tell all."""
+    found = [
+        explore(
+            pg, [writer, writer], setup=setup, invariant=at_most_one, prune=prune, keep_going=True
+        )
+        for prune in (False, True)
+    ]
+    assert [(r.schedules, r.outcomes) for r in found] == [
+        (20, {"holds": 2, "broken": 18}),
+        (6, {"holds": 2, "broken": 4}),
+    ]
+    assert all(r.exhausted for r in found)
+
+
+def test_exception_is_an_outcome(engine: Engine) -> None:
+    """A violation that the worker does not catch is `raised`, with its code and its schedule."""
+    result = explore(engine, [strict_writer, strict_writer], setup=setup)
+    assert result.verdict == "raised"
+    assert result.failure is not None
+    assert result.failure.anomaly == "unhandled duplicate key"
+    assert "IntegrityError" in result.reason
+
+
+def test_allowed_exceptions_are_none(pg: Engine) -> None:
+    """Exceptions that are declared may leave a worker, by class or by SQLSTATE."""
+    for allowed in (IntegrityError, "23505"):
+        result = explore(pg, [strict_writer, strict_writer], setup=setup, allow=[allowed])
+        assert (result.verdict, result.exhausted) == ("holds", True), result
+
+
+def test_caught_violation_holds(engine: Engine) -> None:
+    """With a key, and its violation caught, every schedule holds."""
+    result = explore(engine, [careful_writer, careful_writer], setup=setup)
+    assert (result.verdict, result.exhausted) == ("holds", True), result
+
+
+def test_out_of_budget_is_no_pass(pg: Engine) -> None:
+    """When schedules are left that were not run, nothing is said to hold."""
+    result = explore(pg, [careful_writer, careful_writer], setup=setup, max_schedules=2)
+    assert (result.verdict, result.exhausted, result.schedules) == ("inconclusive", False, 2)
+    result = explore(pg, [careful_writer, careful_writer], setup=setup, max_seconds=0.0)
+    assert result.verdict == "inconclusive"
+
+
+def test_stall_is_no_pass(pg: Engine) -> None:
+    """Workers that wait for each other outside of the database are told so, and ended."""
+    lock = threading.Lock()
+
+    def locked(factory: Any) -> None:
+        with lock:
+            writer(factory)
+
+    result = explore(pg, [locked, locked], setup=setup, stall=0.5)
+    assert result.verdict == "inconclusive"
+    assert "came to no gate" in result.reason
+    assert not lock.locked()
+
+
+def test_work_on_other_threads_is_no_pass(pg: Engine) -> None:
+    """Statements of a thread that a worker starts are not scheduled, so nothing is said to hold."""
+
+    def helped(factory: Any) -> None:
+        thread = threading.Thread(target=careful_writer, args=(factory,))
+        thread.start()
+        thread.join()
+        writer(factory)
+
+    result = explore(pg, [helped, writer], setup=setup)
+    assert result.verdict == "inconclusive"
+    assert "outside of the workers" in result.reason
+
+
+def test_connection_behind_our_back_is_no_pass(pg: Engine) -> None:
+    """A worker with a driver's connection of its own is not seen, which is said."""
+    import psycopg
+
+    address = pg.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    def raw(_factory: Any) -> None:
+        with psycopg.connect(address) as connection:
+            connection.execute("INSERT INTO users (email) VALUES ('a')")
+
+    result = explore(pg, [raw, writer], setup=setup)
+    assert result.verdict == "inconclusive"
+    assert "without a statement" in result.reason
+
+
+def test_sleeps_take_no_time(pg: Engine) -> None:
+    """A worker's sleep returns at once, by whatever name it was imported."""
+    import time
+    from time import sleep
+
+    def sleepy(factory: Any) -> None:
+        time.sleep(30)
+        careful_writer(factory)
+
+    began = time.monotonic()
+    assert explore(pg, [sleepy, careful_writer], setup=setup).verdict == "holds"
+    assert time.monotonic() - began < 20
+    assert time.sleep is sleep
+
+
+def test_the_engine_is_given_back(pg: Engine) -> None:
+    """The engine's own pool and its settings are untouched."""
+    pool = pg.pool
+    explore(pg, [writer, writer], setup=setup, invariant=at_most_one, max_schedules=1)
+    assert pg.pool is pool
+    with pg.connect() as connection:
+        assert connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on"
+
+
+@pytest.mark.parametrize(
+    ("workers", "options", "said"),
+    [
+        ([writer], {}, "2 to 4 workers"),
+        ([writer] * 5, {}, "2 to 4 workers"),
+        ([writer, "writer"], {}, "is a function"),
+        ([writer, async_writer], {}, "must be a plain function"),
+        ([writer, writer], {"preemptions": -1}, "preemptions is -1"),
+    ],
+)
+def test_bad_input(pg: Engine, workers: Any, options: Any, said: str) -> None:
+    """What cannot be explored is refused with one sentence."""
+    with pytest.raises(InputError, match=said):
+        explore(pg, workers, **options)
+
+
+def test_bad_engines() -> None:
+    """An engine whose sessions share a connection cannot race; nor can what is no engine."""
+    with pytest.raises(InputError, match="share one connection"):
+        explore(sa.create_engine("sqlite://"), [writer, writer])
+    with pytest.raises(InputError, match="takes an Engine"):
+        explore("sqlite://", [writer, writer])
+    with pytest.raises(InputError, match="share one connection"):
+        explore(create_async_engine("sqlite+aiosqlite://"), [async_writer, async_writer])
+
+
+def test_bad_script(pg: Engine) -> None:
+    """A script that is none is refused; one that cannot be followed is followed as far as it goes."""
+    with pytest.raises(InputError, match="'C1' is no step"):
+        replay(pg, [writer, writer], "A1 C1", setup=setup)
+    result = replay(pg, [writer, writer], "A1 A2 A3 A4 B1", setup=setup, invariant=at_most_one)
+    assert result.verdict == "holds"
+    assert result.notes == ["1 steps of the script could not be taken"]
