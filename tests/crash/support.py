@@ -24,6 +24,16 @@ merge = { visits = "sum", note = "concat" }
 also_referenced_by = ["log(record) where kind = 'parent'"]
 """
 
+#: The key takes the name of the one that it replaces.
+SWAP = """
+[[key]]
+table = "parent"
+columns = ["a", "b"]
+name = "parent_old"
+keep = "latest seen"
+replaces = ["parent_old"]
+"""
+
 
 def fill(box: Sandbox, groups: int = 400) -> None:
     """Parents in groups of one to five, children of two kinds, a log, triggers, an old key."""

@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 
 from onerow import api
-from tests.crash.support import RULES, assert_applied, assert_undone, ends, fill, forget, onerow
+from tests.crash.support import (
+    RULES,
+    SWAP,
+    assert_applied,
+    assert_undone,
+    ends,
+    fill,
+    forget,
+    onerow,
+)
 from tests.support.live import transaction, until
 from tests.support.process import Command
 from tests.support.sandbox import Sandbox
@@ -130,16 +139,6 @@ def test_every_step(pg_url: str, tmp_path: Path) -> None:
             kill(box, tmp_path, "undo", step.id)
     finish("undo", box, tmp_path)
     assert_undone(box, found)
-
-
-SWAP = """
-[[key]]
-table = "parent"
-columns = ["a", "b"]
-name = "parent_old"
-keep = "latest seen"
-replaces = ["parent_old"]
-"""
 
 
 @pytest.mark.timeout(300)

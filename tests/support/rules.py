@@ -66,15 +66,15 @@ def there_and_back(box: Sandbox, rules: Rules) -> Outcome:
     """Apply, undo to the letter, apply again to the same end."""
     before = box.state()
     applied(box, rules)
-    after = _without_positions(box.state())
+    after = without_positions(box.state())
     undone(box)
     assert box.state() == before
     outcome = applied(box, rules)
-    assert _without_positions(box.state()) == after
+    assert without_positions(box.state()) == after
     return outcome
 
 
-def _without_positions(state: tuple[dict[str, Any], Any]) -> tuple[dict[str, Any], Any]:
+def without_positions(state: tuple[dict[str, Any], Any]) -> tuple[dict[str, Any], Any]:
     """A column that was dropped keeps its number for good, so the next one has another."""
     schema, contents = state
     if "columns" not in schema:
