@@ -30,7 +30,7 @@ from onerow.write.statements import Statements
 from onerow.write.verbs import Update, Values, _version
 
 COPY_FROM = 200
-CHUNK = 20_000
+CHUNK = 100_000
 ROUNDS = 8
 _numbers = itertools.count(1)
 

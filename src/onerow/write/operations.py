@@ -148,7 +148,7 @@ def create_tables(bind: Engine | Connection) -> None:
     """Make the table of operations if it is not there; several processes may do it at once.
 
     Args:
-        bind: an Engine, or a Connection (in an Alembic revision: ``op.get_bind()``).
+        bind: an Engine or a Connection; for an Alembic revision see `onerow.write.alembic`.
     """
     if isinstance(bind, Connection):
         metadata.create_all(bind)
