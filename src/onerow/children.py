@@ -75,6 +75,11 @@ def _leads(index: Index, wanted: set[str], pinned: frozenset[str]) -> bool:
 
 def children_of(table: Table, key: Key, snapshot: Snapshot) -> tuple[Child, ...]:
     """All children of a table, in a stable order. Raises RuleError for a bad declaration."""
+    return (*referring(table, snapshot), *_declared_by_rule(table, key, snapshot))
+
+
+def referring(table: Table, snapshot: Snapshot) -> list[Child]:
+    """The children by foreign keys, in a stable order."""
     found = [
         Child(
             table=child,
@@ -86,8 +91,7 @@ def children_of(table: Table, key: Key, snapshot: Snapshot) -> tuple[Child, ...]
         for fk in child.foreign_keys
         if fk.target == table.ident and not fk.inherited
     ]
-    found.sort(key=lambda c: (str(c.table), c.name, c.columns))
-    return (*found, *_declared_by_rule(table, key, snapshot))
+    return sorted(found, key=lambda c: (str(c.table), c.name, c.columns))
 
 
 def _declared_by_rule(table: Table, key: Key, snapshot: Snapshot) -> Iterator[Child]:

@@ -153,7 +153,8 @@ def _key(step: Step) -> Key:
 
 def _merge(run: Run, step: Step) -> None:
     snapshot = run.snapshot()
-    spec = merge_spec(bind_key(_key(step), snapshot), snapshot, run.session.dialect)
+    rules = [rule_from_dict(r) for r in run.plan.rules]
+    spec = merge_spec(bind_key(_key(step), snapshot), snapshot, run.session.dialect, rules)
     if spec.bound.key.keep.how == "manual":
         _load_decisions(run, step, spec)
 

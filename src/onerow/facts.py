@@ -23,13 +23,25 @@ class KeyFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FoldFacts:
+    """Rows of a child table that collide when they are re-pointed, and what is done with them."""
+
+    table: str
+    policy: str
+    groups: int = 0
+    rows: int = 0  #: that go
+    samples: tuple[Mapping[str, Any], ...] = ()  #: identities of some of those
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MergeFacts:
     """What a merge would meet."""
 
     disagreements: Mapping[str, int] = field(default_factory=dict)
     #: column -> groups with two different values
     collisions: Mapping[str, int] = field(default_factory=dict)
-    #: unique index of a child -> groups that would collide
+    #: unique index of a child -> groups that would collide, where no policy covers them
+    folds: tuple[FoldFacts, ...] = ()
     nameless: Mapping[str, int] = field(default_factory=dict)
     #: table -> rows that a NULL in their primary key (SQLite) keeps from being told apart
     undecided: int = 0  #: groups of which a person has not chosen exactly one row

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
@@ -13,9 +14,12 @@ from sqlalchemy.exc import DBAPIError
 
 from onerow.database import Database, code_of, driver_text, run
 from onerow.dialects import Dialect, MergeSpec
+from onerow.dialects.collisions import may_lack_target
+from onerow.dialects.folds import fold_tables, rank_all
 from onerow.errors import RuleError
-from onerow.facts import KeyFacts, MergeFacts
+from onerow.facts import FoldFacts, KeyFacts, MergeFacts
 from onerow.finding import Violations
+from onerow.folding import collect, fold_facts
 from onerow.keys import BoundKey
 from onerow.schema import Table
 from onerow.sql import quote
@@ -109,15 +113,41 @@ def merge_facts(connection: Connection, spec: MergeSpec, dialect: Dialect) -> Me
             for c in spec.changes
             if c.policy == "error"
         }
-        collisions = {
-            name: int(run(connection, sql).scalar_one())
-            for name, sql in dialect.child_collisions(spec)
-        }
-    rows = {c.label: _count_up_to(connection, c.table, 10_001) for c in spec.children}
-    tables = {str(t): t for t in [spec.table, *(c.table for c in spec.children)]}
-    nameless = {name: _nameless(connection, table) for name, table in tables.items()}
+        folds: tuple[FoldFacts, ...] = ()
+        if spec.folds:
+            collisions, folds = _folded(connection, spec, dialect)
+        else:
+            collisions = {
+                name: int(run(connection, sql).scalar_one())
+                for name, sql in dialect.child_collisions(spec)
+            }
+    rows = {c.label: _count_up_to(connection, c.table, 10_001) for c in spec.references}
     return MergeFacts(
-        disagreements=disagreements, collisions=collisions, child_rows=rows, nameless=nameless
+        disagreements=disagreements,
+        collisions=collisions,
+        folds=folds,
+        child_rows=rows,
+        nameless={str(t): _nameless(connection, t) for t in spec.tables},
+    )
+
+
+def _folded(
+    connection: Connection, spec: MergeSpec, dialect: Dialect
+) -> tuple[dict[str, int], tuple[FoldFacts, ...]]:
+    """What becomes of children, found as the merge finds it, in session tables."""
+    for sql in (*dialect.batch_table(spec), *fold_tables(dialect, spec)):
+        run(connection, sql)
+    run(connection, rank_all(dialect, spec))
+    collisions = collect(connection, spec, dialect, lock=False)
+    for merged in spec.merged:
+        for child in merged.children:
+            if may_lack_target(merged, child):
+                unplaced = run(connection, dialect.unplaced(merged, child)).scalar_one()
+                collisions[f"{child.label}, as survivors lack"] = int(unplaced)
+    facts = fold_facts(connection, spec, dialect, SAMPLES)
+    return collisions, tuple(
+        replace(f, samples=tuple({k: plain(v) for k, v in s.items()} for s in f.samples))
+        for f in facts
     )
 
 

@@ -13,7 +13,9 @@ from onerow.archive import archives_of, perform
 from onerow.database import is_lock_failure, run
 from onerow.dialects import MergeSpec
 from onerow.dialects.collisions import may_lack_target
+from onerow.dialects.folds import fold_tables
 from onerow.errors import Stopped
+from onerow.folding import collect
 from onerow.plan import Step
 from onerow.session import Session, backoff, run_all
 from onerow.sql import Name
@@ -42,9 +44,10 @@ def merge(session: Session, run_id: str, step: Step, spec: MergeSpec, advance: A
     Raises:
         Stopped: a policy cannot decide, or rows could not be locked.
     """
-    archives = archives_of(session, run_id, [spec.table, *(c.table for c in spec.children)])
+    archives = archives_of(session, run_id, spec.tables)
     with session.transaction():
         run_all(session.connection, session.dialect.batch_table(spec))
+        run_all(session.connection, tuple(fold_tables(session.dialect, spec)))
     done = 0
     for _ in range(MOST_LEVELS if _breaks_itself(spec) else 1):
         work = _list(session, spec)
@@ -164,9 +167,9 @@ def _merge_groups(
     began = time.monotonic()
     op, batch = journal.next_numbers(run_id)
     operations = session.dialect.operations(spec, archives, op, batch)
-    tables = [spec.table, *(c.table for c in spec.children)]
-    with without_triggers(session, tables) as replica:
+    with without_triggers(session, spec.tables) as replica:
         run_all(connection, session.dialect.rank(spec, first, last))
+        _fold_children(connection, session, spec)
         _stop_at_disagreement(connection, session, spec)
         _stop_at_unplaced(connection, session, spec)
         counted = [
@@ -187,26 +190,39 @@ def _stop_at_disagreement(connection: Connection, session: Session, spec: MergeS
             f"Duplicates have arrived in {spec.bound} that nobody has decided on.",
             hint="`onerow plan --decisions FILE` lists them; undo, decide, and plan again.",
         )
-    for change in spec.changes:
+    for merged, change in ((m, c) for m in spec.merged for c in m.changes):
         if change.policy != "error":
             continue
-        groups = run(connection, session.dialect.batch_disagreements(spec, change.column))
+        groups = run(connection, session.dialect.batch_disagreements(merged, change.column))
         if groups.scalar_one():
             raise Stopped(
-                f"Rows of one group hold different values of {change.column.name}, and its policy "
-                "is error.",
+                f"Rows of one group of {merged.table} hold different values of "
+                f"{change.column.name}, and its policy is error.",
                 hint="Settle them, or plan again with another policy.",
             )
 
 
+def _fold_children(connection: Connection, session: Session, spec: MergeSpec) -> None:
+    """Find the children that collide; those without a policy are nobody's to decide on."""
+    if not spec.folds:
+        return
+    for index, groups in collect(connection, spec, session.dialect, lock=True).items():
+        if groups:
+            raise Stopped(
+                f"Re-pointing the children would break {index} for {groups:,} value(s), and the "
+                "rule has no policy for them.",
+                hint="Settle these rows, then `onerow apply` goes on; or undo, and plan again.",
+            )
+
+
 def _stop_at_unplaced(connection: Connection, session: Session, spec: MergeSpec) -> None:
-    for child in spec.children:
+    for merged, child in ((m, c) for m in spec.merged for c in m.children):
         if (
-            may_lack_target(spec, child)
-            and run(connection, session.dialect.unplaced(spec, child)).scalar_one()
+            may_lack_target(merged, child)
+            and run(connection, session.dialect.unplaced(merged, child)).scalar_one()
         ):
             raise Stopped(
-                f"Rows of {child.table} refer to {spec.table} by a value which the row that stays "
-                "does not have.",
+                f"Rows of {child.table} refer to {merged.table} by a value which the row that "
+                "stays does not have.",
                 hint="Give it to that row, or keep another one; then `onerow apply` goes on.",
             )

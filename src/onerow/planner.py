@@ -260,10 +260,10 @@ class Planner:
 
     def key(self, rule: Key) -> list[RulePlan]:
         bound = bind_key(rule, self.snapshot)
-        spec = merge_spec(bound, self.snapshot, self.talk)
-        self.tables |= {bound.table.ident, *(c.table.ident for c in spec.children)}
+        spec = merge_spec(bound, self.snapshot, self.talk, self.rules)
+        self.tables |= {t.ident for t in spec.tables}
         facts, met, unknown = self._key_facts(bound, spec)
-        plan = plan_key(bound, self.snapshot, self.talk, facts, met)
+        plan = plan_key(spec, self.snapshot, self.talk, facts, met)
         if unknown:
             plan = replace(plan, steps=tuple(_told_unknown(s, unknown) for s in plan.steps))
         if plan.steps:
@@ -315,7 +315,7 @@ class Planner:
         manual = spec.bound.key.keep.how == "manual"
         seen = self._seen_ahead(spec.table)
         chosen = decisions.read(spec.bound, spec.identity, self.base) if manual else None
-        temporary = seen or chosen is not None
+        temporary = seen or chosen is not None or (self._may_try and bool(spec.folds))
         with reading(self.database, temporary=temporary) as connection:
             if seen:
                 table = self.ahead.view(connection, spec.table)

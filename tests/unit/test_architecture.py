@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "decisions",
         "session",
         "archive",
+        "folding",
         "merging",
         "restoring",
         "triggers",

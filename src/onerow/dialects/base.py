@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from onerow.children import Child
 from onerow.dialects.collisions import collisions, condition, may_lack_target, movers, moves
+from onerow.dialects.folds import Change, sequence
 from onerow.dialects.groups import ranked
 from onerow.dialects.phrases import (
     aliased,
@@ -21,7 +22,7 @@ from onerow.dialects.phrases import (
     of,
     same,
 )
-from onerow.dialects.values import MergeSpec, Operation, Restore
+from onerow.dialects.values import Entry, Merged, MergeSpec, Operation, Restore
 from onerow.keys import BoundKey
 from onerow.schema import Column, Table
 from onerow.sql import Name, comma, conjunction, quote
@@ -83,12 +84,13 @@ class Dialect(ABC):
             f" AND NOT EXISTS (SELECT 1 FROM {spec.decisions} AS d WHERE {chosen})"
         )
 
-    def batch_disagreements(self, spec: MergeSpec, column: Column) -> str:
+    def batch_disagreements(self, merged: Merged, column: Column) -> str:
         """The same for the batch at work, after its rows are ranked."""
-        p, s = element_names(spec.identity, "p"), element_names(spec.identity, "s")
+        identity = merged.identity
+        p, s = element_names(identity, "p"), element_names(identity, "s")
         return (
-            f"SELECT count(*) FROM (SELECT 1 FROM {self.batch} AS m JOIN {spec.table.sql} AS o"
-            f" ON {same(of('o', spec.identity), [f'm.{n}' for n in p])}"
+            f"SELECT count(*) FROM (SELECT 1 FROM {self.batch_of(merged)} AS m"
+            f" JOIN {merged.table.sql} AS o ON {same(of('o', identity), [f'm.{n}' for n in p])}"
             f" GROUP BY {comma(f'm.{n}' for n in s)}"
             f" HAVING count(DISTINCT o.{quote(column.name)}) > 1) AS g"
         )
@@ -125,7 +127,7 @@ class Dialect(ABC):
             (f"{table}.{index.name}", collisions(self, spec, table, index))
             for table in tables.values()
             for index in table.indexes
-            if index.enforcing and movers(spec, table, index, self.name)
+            if index.enforcing and movers(spec.children, index, table, self.name)
         )
         ranking = f"({ranked(spec, self.order(spec))})"
         lacking = tuple(
@@ -135,9 +137,13 @@ class Dialect(ABC):
         )
         return (*keys, *lacking)
 
-    def unplaced(self, spec: MergeSpec, child: Child, ranking: str = "") -> str:
+    def batch_of(self, merged: Merged) -> str:
+        """The session's table of the rows at work: p1 … pn, s1 … sn (who stays), rank, size."""
+        return f"{self.batch}_{merged.number}" if merged.number else self.batch
+
+    def unplaced(self, merged: Merged, child: Child, ranking: str = "") -> str:
         """Counts children that refer to a row that goes by a value which its survivor lacks."""
-        here = moves(self, spec, child, ranking or self.batch, "b.rank > 1")
+        here = moves(self, merged, child, ranking or self.batch_of(merged), "b.rank > 1")
         new = " OR ".join(f"m.new{i} IS NULL" for i, _ in enumerate(child.columns, 1))
         old = [f"m.old{i}" for i, _ in enumerate(child.columns, 1)]
         test = conjunction([same(of("c", child.columns), old), condition(child)])
@@ -184,8 +190,8 @@ class Dialect(ABC):
         """A value as a column would hold it, that no foreign key ties to the value's type."""
 
     @abstractmethod
-    def batch_table(self, spec: MergeSpec) -> tuple[str, ...]:
-        """Makes the session's own table that holds the ranking of the batch at work."""
+    def batch_table(self, merged: Merged) -> tuple[str, ...]:
+        """Makes the session's own tables that hold the ranking of the batch at work."""
 
     @abstractmethod
     def list_keys(self, spec: MergeSpec) -> tuple[str, ...]:
@@ -206,11 +212,22 @@ class Dialect(ABC):
     def rank(self, spec: MergeSpec, first: int, last: int) -> tuple[str, ...]:
         """Locks the rows of the groups first … last and ranks them by what they hold now."""
 
-    @abstractmethod
     def operations(
         self, spec: MergeSpec, archives: dict[Name, str], op: int, batch: int
     ) -> tuple[Operation, ...]:
         """The archived changes of one batch, in order; their numbers start at `op`."""
+        return tuple(
+            self.operation(change, Entry(archive=archives[change.table.ident], op=n, batch=batch))
+            for n, change in enumerate(sequence(spec, self.name), op)
+        )
+
+    @abstractmethod
+    def operation(self, change: Change, entry: Entry) -> Operation:
+        """One change of a batch."""
+
+    @abstractmethod
+    def lock_rows(self, table: Table, which: str) -> tuple[str, ...]:
+        """Locks rows in the order of their identity; `which` is a query that lists it."""
 
     @abstractmethod
     def create_archive(self, table: Table, name: str) -> str: ...

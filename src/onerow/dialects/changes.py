@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from onerow.dialects.values import Operation
+from onerow.dialects.values import Entry, Operation
 from onerow.schema import Table
 
 
@@ -17,15 +17,6 @@ class Place:
     table: Table  #: that the archive is of
     leaf: Table  #: that holds the rows
     where: str  #: which of its rows; columns bare or behind the leaf's bare name
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """Where an archived operation is written down."""
-
-    archive: str
-    op: int
-    batch: int
 
 
 class Changes(Protocol):
@@ -43,3 +34,6 @@ def changes(dialect: str) -> Changes:
     from onerow.dialects.postgresql.change import PostgreSQLChanges
 
     return PostgreSQLChanges()
+
+
+__all__ = ["Changes", "Entry", "Place", "changes"]

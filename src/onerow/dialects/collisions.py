@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from onerow.children import Child
 from onerow.dialects.groups import ranked
 from onerow.dialects.phrases import element_names, of, same
-from onerow.dialects.values import MergeSpec
+from onerow.dialects.values import Merged, MergeSpec
 from onerow.expressions import columns_in
 from onerow.schema import Index, IndexColumn, Table
 from onerow.sql import comma, conjunction, quote
@@ -16,8 +17,18 @@ if TYPE_CHECKING:
     from onerow.dialects.base import Dialect
 
 
-def movers(spec: MergeSpec, table: Table, index: Index, dialect: str) -> list[Child]:
+def movers(references: Iterable[Child], index: Index, table: Table, dialect: str) -> list[Child]:
     """The references of a table whose moving changes what an index of it holds."""
+    used = indexed_columns(index, table, dialect)
+    return [
+        c
+        for c in references
+        if c.table.ident == table.ident and used & {n.casefold() for n in c.columns}
+    ]
+
+
+def indexed_columns(index: Index, table: Table, dialect: str) -> set[str]:
+    """The columns that an index reads, in lower case."""
     texts = [e.expression for e in index.columns if e.is_expression]
     read = [
         columns_in(t, dialect) for t in [*texts, *([index.predicate] if index.predicate else [])]
@@ -26,44 +37,58 @@ def movers(spec: MergeSpec, table: Table, index: Index, dialect: str) -> list[Ch
     for names in read:
         # Not understood: it may read anything.
         used |= {c.name for c in table.columns} if names is None else names
-    folded = {u.casefold() for u in used}
-    return [
-        c
-        for c in spec.children
-        if c.table.ident == table.ident and folded & {n.casefold() for n in c.columns}
-    ]
+    return {u.casefold() for u in used}
 
 
 def collisions(dialect: Dialect, spec: MergeSpec, table: Table, index: Index) -> str:
     """Counts the groups of rows that would be equal in an index once all references have moved."""
-    moving = movers(spec, table, index, dialect.name)
     ranking = f"({ranked(spec, dialect.order(spec))})"
+    moving = [
+        (child, moves(dialect, spec, child, ranking, "b.size > 1"))
+        for child in movers(spec.children, index, table, dialect.name)
+    ]
+    elements, tests = index_terms(index, dialect.name)
+    return (
+        f"SELECT count(*) FROM (SELECT 1 FROM ({moved_rows(table, moving)}) AS r"
+        f" WHERE {conjunction(tests)} GROUP BY {comma(elements)} HAVING count(*) > 1) AS g"
+    )
+
+
+def moved_rows(table: Table, moving: Sequence[tuple[Child, str]], extra: Sequence[str] = ()) -> str:
+    """Rows that refer to members of groups, as they will be when every reference has moved.
+
+    Args:
+        moving: references, and where each one's rows are going (see `moves`; `m1`, `m2`, …).
+        extra: more of each row, the row as it is being `c`.
+    """
     how = "JOIN" if len(moving) == 1 else "LEFT JOIN"
-    joins, moved = "", ""
+    joins = ""
     values: dict[str, str] = {}
-    for n, child in enumerate(moving, 1):
+    for n, (child, follow) in enumerate(moving, 1):
         old = [f"m{n}.old{i}" for i, _ in enumerate(child.columns, 1)]
-        test = conjunction([same(of("c", child.columns), old), condition(child)])
-        follow = moves(dialect, spec, child, ranking, "b.size > 1")
-        joins += f" {how} ({follow}) AS m{n} ON {test}"
-        moved += f"{' OR ' if moved else ''}{old[0]} IS NOT NULL"
+        joins += (
+            f" {how} ({follow}) AS m{n}"
+            f" ON {conjunction([same(of('c', child.columns), old), condition(child)])}"
+        )
         for i, column in enumerate(child.columns, 1):
             values[column] = values.get(column, "") + f" WHEN {old[0]} IS NOT NULL THEN m{n}.new{i}"
-    columns = comma(
+    columns = [
         f"CASE{values[c.name]} ELSE c.{quote(c.name)} END AS {quote(c.name)}"
         if c.name in values
         else f"c.{quote(c.name)}"
         for c in table.columns
-    )
-    rows = f"SELECT {columns} FROM {table.sql} AS c{joins} WHERE {moved}"
-    elements = [_index_element(e, dialect.name) for e in index.columns]
+    ]
+    moved = " OR ".join(f"m{n}.old1 IS NOT NULL" for n, _ in enumerate(moving, 1))
+    return f"SELECT {comma([*columns, *extra])} FROM {table.sql} AS c{joins} WHERE ({moved})"
+
+
+def index_terms(index: Index, dialect: str) -> tuple[list[str], list[str]]:
+    """The elements of an index, and which rows it compares."""
+    elements = [_index_element(e, dialect) for e in index.columns]
     tests = [] if index.nulls_not_distinct else [f"{e} IS NOT NULL" for e in elements]
     if index.predicate is not None:
         tests.append(f"({index.predicate})")
-    return (
-        f"SELECT count(*) FROM (SELECT 1 FROM ({rows}) AS r WHERE {conjunction(tests)}"
-        f" GROUP BY {comma(elements)} HAVING count(*) > 1) AS g"
-    )
+    return elements, tests
 
 
 def _index_element(element: IndexColumn, dialect: str) -> str:
@@ -72,12 +97,12 @@ def _index_element(element: IndexColumn, dialect: str) -> str:
     return f"{sql} COLLATE {quote(element.collation)}" if foreign else sql
 
 
-def moves(dialect: Dialect, spec: MergeSpec, child: Child, ranking: str, which: str) -> str:
-    """(old1, new1, …): what children may refer to, and what they will.
+def moves(dialect: Dialect, merged: Merged, child: Child, ranking: str, which: str) -> str:
+    """(old1, new1, …, place): what children may refer to, what they will, and its rank.
 
     The value of a reference that only a rule declares is compared in the child's type.
     """
-    identity = spec.identity
+    identity = merged.identity
     p, s = element_names(identity, "p"), element_names(identity, "s")
 
     def value(alias: str, target: str, column: str) -> str:
@@ -89,16 +114,16 @@ def moves(dialect: Dialect, spec: MergeSpec, child: Child, ranking: str, which: 
         for i, (t, c) in enumerate(zip(child.target_columns, child.columns, strict=True), 1)
     )
     return (
-        f"SELECT {pairs} FROM {ranking} AS b"
-        f" JOIN {spec.table.sql} AS l ON {same(of('l', identity), [f'b.{n}' for n in p])}"
-        f" JOIN {spec.table.sql} AS k ON {same(of('k', identity), [f'b.{n}' for n in s])}"
+        f"SELECT {pairs}, b.rank AS place FROM {ranking} AS b"
+        f" JOIN {merged.table.sql} AS l ON {same(of('l', identity), [f'b.{n}' for n in p])}"
+        f" JOIN {merged.table.sql} AS k ON {same(of('k', identity), [f'b.{n}' for n in s])}"
         f" WHERE {which}"
     )
 
 
-def followed(dialect: Dialect, spec: MergeSpec, child: Child) -> str:
+def followed(dialect: Dialect, merged: Merged, child: Child) -> str:
     """(old1, new1, …) for every row of the batch at work that goes."""
-    return moves(dialect, spec, child, dialect.batch, "b.rank > 1")
+    return moves(dialect, merged, child, dialect.batch_of(merged), "b.rank > 1")
 
 
 def condition(child: Child, alias: str = "c") -> str:
@@ -112,7 +137,7 @@ def condition(child: Child, alias: str = "c") -> str:
     )
 
 
-def may_lack_target(spec: MergeSpec, child: Child) -> bool:
+def may_lack_target(merged: Merged, child: Child) -> bool:
     """The child refers by a column that may be empty in the survivor."""
-    columns = [spec.table.column(c) for c in child.target_columns]
+    columns = [merged.table.column(c) for c in child.target_columns]
     return any(c is not None and not c.not_null for c in columns)

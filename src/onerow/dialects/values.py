@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from onerow.children import Child
 from onerow.keys import BoundKey
@@ -18,6 +19,38 @@ class ColumnChange:
     policy: str
 
 
+class Merged(Protocol):
+    """Rows of one table of which some go and the others stay, as a session table lists them."""
+
+    @property
+    def table(self) -> Table: ...
+    @property
+    def identity(self) -> tuple[str, ...]: ...
+    @property
+    def changes(self) -> tuple[ColumnChange, ...]: ...
+    @property
+    def children(self) -> tuple[Child, ...]: ...
+    @property
+    def number(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fold:
+    """Rows of a child table that become one where re-pointing makes them equal in a unique key."""
+
+    table: Table
+    policy: str  #: 'merge' or 'keep'
+    children: tuple[Child, ...]  #: who points at the child table
+    changes: tuple[ColumnChange, ...]
+    order: tuple[tuple[str, str], ...]  #: (expression, direction): the best row first
+    by: str  #: how the row that stays is chosen, in the plan's words
+    number: int  #: of its session tables; 0 are those of the merged table itself
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        return self.table.row_identity
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeSpec:
     """A merge of duplicate rows, all decisions taken."""
@@ -27,10 +60,40 @@ class MergeSpec:
     changes: tuple[ColumnChange, ...]
     children: tuple[Child, ...]
     decisions: str | None = None  #: table of manual decisions, for `keep = "manual FILE"`
+    folds: tuple[Fold, ...] = ()  #: children that are merged or kept away when they collide
 
     @property
     def table(self) -> Table:
         return self.bound.table
+
+    @property
+    def number(self) -> int:
+        return 0
+
+    @property
+    def merged(self) -> tuple[Merged, ...]:
+        """Everything of which rows go: the duplicates themselves, and children that collide."""
+        return (self, *(f for f in self.folds if f.number))
+
+    @property
+    def references(self) -> tuple[Child, ...]:
+        """Every reference that may be re-pointed."""
+        return tuple(c for m in self.merged for c in m.children)
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """Every table of which rows may change, each once."""
+        found = {t.ident: t for t in [self.table, *(c.table for c in self.references)]}
+        return tuple(found.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """Where an archived operation is written down."""
+
+    archive: str
+    op: int
+    batch: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

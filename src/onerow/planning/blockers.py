@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from onerow.children import Child
 from onerow.dialects import MergeSpec
 from onerow.dialects.guards import MARK
 from onerow.facts import KeyFacts, MergeFacts
@@ -17,9 +16,10 @@ from onerow.steps import _partitions
 BIG_CHILD = 10_000  #: rows from which a scan of a child for every batch is not bearable
 
 
-def privileges(bound: BoundKey, children: Sequence[Child], snapshot: Snapshot) -> Iterator[Blocker]:
+def privileges(spec: MergeSpec, snapshot: Snapshot) -> Iterator[Blocker]:
     """What the role must be allowed to do."""
-    table = bound.table
+    table = spec.table
+    losing = {m.table.ident for m in spec.merged}
     if snapshot.read_only:
         yield Blocker(
             code="missing_privilege", message=f"{snapshot.database or 'The database'} is read-only."
@@ -32,8 +32,8 @@ def privileges(bound: BoundKey, children: Sequence[Child], snapshot: Snapshot) -
         )
     for one, wanted in [
         # The undo inserts.
-        (table, ("select", "insert", "update", "delete")),
-        *((c.table, ("select", "update")) for c in children),
+        (t, ("select", "insert", "update", "delete") if t.ident in losing else ("select", "update"))
+        for t in spec.tables
     ]:
         lacking = [p for p in wanted if p not in one.privileges]
         if lacking:
@@ -68,7 +68,7 @@ def merging(
     spec: MergeSpec, snapshot: Snapshot, facts: MergeFacts, key_facts: KeyFacts
 ) -> Iterator[Blocker]:
     """What stands in the way of changing rows."""
-    yield from writing(_touched(spec), snapshot)
+    yield from writing(spec.tables, snapshot)
     yield from _children(spec, facts, bool(key_facts.violations.groups))
     if facts.undecided:
         yield Blocker(
@@ -88,8 +88,15 @@ def merging(
             yield Blocker(
                 code="colliding_children",
                 message=f"Re-pointing the children would break {index} for {groups:,} value(s). "
-                "Settle these rows first, or keep another row of the group.",
+                "Settle these rows first, keep another row of the group, or let the rule say what "
+                f'becomes of them: children = {{ {_bare(index)} = "merge" }}, or "keep".',
             )
+
+
+def _bare(index: str) -> str:
+    """The table of `schema.table.index` or `schema.table(column), …`."""
+    head, _, rest = index.partition("(")
+    return head.rpartition(".")[2] if rest else head.rpartition(".")[0].rpartition(".")[2]
 
 
 def writing(tables: Sequence[Table], snapshot: Snapshot) -> Iterator[Blocker]:
@@ -130,11 +137,6 @@ def firing_triggers(table: Table) -> list[Trigger]:
     ]
 
 
-def _touched(spec: MergeSpec) -> list[Table]:
-    seen = {t.ident: t for t in [spec.table, *(c.table for c in spec.children)]}
-    return list(seen.values())
-
-
 def _publications(tables: Sequence[Table]) -> Iterator[Blocker]:
     for table in tables:
         writes = any(p.updates or p.deletes for p in table.publications)
@@ -166,7 +168,7 @@ def _children(spec: MergeSpec, facts: MergeFacts, merges: bool) -> Iterator[Bloc
                 message=f"{rows:,} row(s) of {name} hold NULL in the primary key, so they cannot "
                 "be told apart (SQLite lets them in). Give them a value first.",
             )
-    for child in spec.children:
+    for child in spec.references:
         rows = facts.child_rows.get(child.label, 0)
         if rows and not child.table.row_identity:
             yield Blocker(

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from onerow.children import Child, children_of
+from onerow.children import children_of
 from onerow.dialects import Dialect, MergeSpec
 from onerow.dialects.sqlite.rebuild import with_check, without_unique
-from onerow.dialects.values import ColumnChange
 from onerow.enforcement import Verdict, null_check, null_checked, verdict
 from onerow.errors import RuleError, nearest
 from onerow.facts import KeyFacts, MergeFacts
 from onerow.keys import BoundKey
 from onerow.plan import Blocker, Step
 from onerow.planning import blockers
+from onerow.planning.family import folds, merged_columns
 from onerow.planning.order import Edit, Phase, RulePlan
+from onerow.rules import Rule
 from onerow.schema import PARTITIONED, Index, IndexColumn, Snapshot, Table
 from onerow.sql import comma, cut, quote
 from onerow.steps import (
@@ -34,8 +35,6 @@ from onerow.steps import (
     verify,
 )
 from onerow.steps._objects import enforces, has_leading_index, is_of_key
-
-POLICIES_OF_ANY_TYPE = ("keep", "fill")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,74 +75,49 @@ def standing_verdict(bound: BoundKey) -> Verdict:
     return verdict(replace(bound, table=replace(bound.table, indexes=rest)))
 
 
-def merge_spec(bound: BoundKey, snapshot: Snapshot, dialect: Dialect) -> MergeSpec:
-    """All decisions of the key's merge. Raises RuleError where a policy does not fit a column."""
+def merge_spec(
+    bound: BoundKey, snapshot: Snapshot, dialect: Dialect, rules: Sequence[Rule] = ()
+) -> MergeSpec:
+    """All decisions of the key's merge.
+
+    Args:
+        rules: all of the rule file, for children that have a key of their own.
+
+    Raises:
+        RuleError: a policy does not fit a column, or speaks of a table that is no child.
+    """
     children = children_of(bound.table, bound.key, snapshot)
+    changes = tuple(merged_columns(bound, dialect, children))
     return MergeSpec(
         bound=bound,
         identity=bound.table.row_identity,
-        changes=tuple(_changes(bound, dialect, children)),
+        changes=changes,
         children=children,
         decisions="pg_temp.onerow_decisions"
         if dialect.name == "postgresql"
         else "temp.onerow_decisions",
+        folds=folds(bound, children, changes, snapshot, dialect, rules),
     )
 
 
-def _changes(
-    bound: BoundKey, dialect: Dialect, children: tuple[Child, ...]
-) -> Iterator[ColumnChange]:
-    referred_to = {c for child in children for c in child.target_columns}
-    fixed = {*bound.columns, *bound.table.row_identity, *bound.table.primary_key}
-    named = {c.casefold() if bound.dialect == "sqlite" else c for c in bound.key.merge}
-    for column in bound.table.columns:
-        own = column.name.casefold() if bound.dialect == "sqlite" else column.name
-        if not column.writable or column.identity or column.name in fixed:
-            if own in named and own != "default":
-                raise RuleError(
-                    f"column {column.name!r} cannot be merged: it is generated, or part of a key.",
-                    rule=bound.label,
-                )
-            continue
-        policy = bound.key.policy(column.name)
-        misfit = dialect.policy_misfit(column, policy)
-        if misfit and policy not in POLICIES_OF_ANY_TYPE:
-            raise RuleError(
-                f"policy {policy!r} does not fit {column.name} ({column.type}): {misfit}.",
-                rule=bound.label,
-                hint="Name a policy for this column under merge.",
-            )
-        if column.name in referred_to and policy not in POLICIES_OF_ANY_TYPE:
-            # Another value in the survivor would leave its own children behind.
-            if own in named:
-                raise RuleError(
-                    f"column {column.name!r} is referred to by other rows; it can be kept or "
-                    "filled.",
-                    rule=bound.label,
-                )
-            policy = "fill"
-        if policy != "keep":
-            yield ColumnChange(column=column, policy=policy)
-
-
 def plan_key(
-    bound: BoundKey,
+    spec: MergeSpec,
     snapshot: Snapshot,
     dialect: Dialect,
     facts: KeyFacts,
     merge_facts: MergeFacts,
 ) -> KeyPlan:
     """Steps that take a key from how it stands to enforced, and what stops them."""
+    bound = spec.bound
     old = replaced(bound)
     stands = standing_verdict(bound)
     if stands.enforced and not old:
         return KeyPlan(satisfied=f"{bound} is enforced by {stands.reason}: nothing to do.")
     _check_replaces(bound, enforced=stands.enforced)
-    spec = merge_spec(bound, snapshot, dialect)
     steps = (
         ()
         if stands.enforced
-        else tuple(_establish(spec, snapshot, dialect, facts, old, merge_facts.decisions))
+        else tuple(_establish(spec, snapshot, dialect, facts, old, merge_facts))
     )
     if steps and bound.key.guard:
         steps = tuple(_guarded(bound, dialect, snapshot, steps))
@@ -215,7 +189,7 @@ def _establish(
     dialect: Dialect,
     facts: KeyFacts,
     old: tuple[Index, ...],
-    decisions: str,
+    met: MergeFacts,
 ) -> Iterator[Step]:
     bound = spec.bound
     if spec.identity:
@@ -224,7 +198,7 @@ def _establish(
             dialect,
             groups=facts.violations.groups,
             surplus=facts.violations.rows - facts.violations.nulls,
-            decisions=decisions,
+            met=met,
         )
     if bound.key.nulls == "forbidden" and dialect.name == "postgresql":
         yield from _forbid_nulls(bound)
@@ -314,8 +288,8 @@ def _blockers(
 ) -> Iterator[Blocker]:
     bound = spec.bound
     old = replaced(bound)
-    yield from blockers.privileges(bound, spec.children, snapshot)
-    yield from blockers.row_security([bound.table, *(c.table for c in spec.children)])
+    yield from blockers.privileges(spec, snapshot)
+    yield from blockers.row_security(spec.tables)
     yield from blockers.replacing(bound, old, snapshot)
     if enforced:
         return

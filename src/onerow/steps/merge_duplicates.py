@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from onerow.children import Child
-from onerow.dialects import Dialect, MergeSpec
+from onerow.dialects import Dialect, MergeSpec, folds
+from onerow.facts import FoldFacts, MergeFacts
 from onerow.keys import BoundKey
 from onerow.plan import Step
 from onerow.rules import rule_to_dict
@@ -15,18 +19,27 @@ MODE = "merge"
 
 
 def plan(
-    spec: MergeSpec, dialect: Dialect, *, groups: int, surplus: int, decisions: str = ""
+    spec: MergeSpec,
+    dialect: Dialect,
+    *,
+    groups: int,
+    surplus: int,
+    met: MergeFacts,
 ) -> Step:
     bound = spec.bound
-    archives = {t: Name(dialect.schema, f"onerow_archive_of_{t.name}").sql for t in _tables(spec)}
-    batch = dialect.rank(spec, 1, 100) + tuple(
-        s for o in dialect.operations(spec, archives, 1, 1) for s in o.statements
+    archives = {
+        t.ident: Name(dialect.schema, f"onerow_archive_of_{t.name}").sql for t in spec.tables
+    }
+    batch = (
+        *dialect.rank(spec, 1, 100),
+        *folds.search(dialect, spec),
+        *(s for o in dialect.operations(spec, archives, 1, 1) for s in o.statements),
     )
     return Step(
         kind="merge_duplicates",
         table=bound.table.ident,
         rule=bound.label,
-        sentence=_sentence(spec, groups, surplus),
+        sentence=_sentence(spec, groups, surplus, met.folds),
         sql=batch,
         lock=dialect.write_lock,
         lock_length="each batch",
@@ -35,17 +48,24 @@ def plan(
         undo="Puts the archived rows back, and every child to the row that it pointed at.",
         args={
             "rule": rule_to_dict(bound.key),
-            "children": [c.label for c in spec.children],
-            **({"decisions": decisions} if decisions else {}),
+            "children": [c.label for c in spec.references],
+            **({"folds": [_told(f) for f in met.folds]} if spec.folds else {}),
+            **({"decisions": met.decisions} if met.decisions else {}),
         },
     )
 
 
-def _tables(spec: MergeSpec) -> tuple[Name, ...]:
-    return (spec.table.ident, *(c.table.ident for c in spec.children))
+def _told(fold: FoldFacts) -> dict[str, Any]:
+    return {
+        "table": fold.table,
+        "policy": fold.policy,
+        "groups": fold.groups,
+        "rows": fold.rows,
+        "samples": [dict(s) for s in fold.samples],
+    }
 
 
-def _sentence(spec: MergeSpec, groups: int, surplus: int) -> str:
+def _sentence(spec: MergeSpec, groups: int, surplus: int, met: Sequence[FoldFacts]) -> str:
     bound = spec.bound
     if not groups:
         return (
@@ -56,7 +76,7 @@ def _sentence(spec: MergeSpec, groups: int, surplus: int) -> str:
     several = f"{groups:,} group{'s' * (groups != 1)}"
     return (
         f"Merge {several} of duplicates in {bound}: {_survivor(bound)}{_columns(spec)};"
-        f"{_children(spec.children)} archive and delete {rows}."
+        f"{_children(spec.children)}{_folds(spec, met)} archive and delete {rows}."
     )
 
 
@@ -82,6 +102,23 @@ def _columns(spec: MergeSpec) -> str:
 
 def _children(children: tuple[Child, ...]) -> str:
     return f" re-point {comma(c.label for c in children)};" if children else ""
+
+
+def _folds(spec: MergeSpec, met: Sequence[FoldFacts]) -> str:
+    """What becomes of children that collide: how many, which, and by which policy."""
+    facts = {f.table: f for f in met}
+    told = ""
+    for fold in spec.folds:
+        found = facts.get(str(fold.table))
+        few = comma("(" + comma(map(str, s.values())) + ")" for s in found.samples) if found else ""
+        rows = (
+            f"{found.rows:,} row{'s' * (found.rows != 1)} in {found.groups:,} "
+            f"group{'s' * (found.groups != 1)}, as {few}, are archived"
+            if found and found.rows
+            else "none now"
+        )
+        told += f" where children in {fold.table} collide then: {fold.by} ({rows});"
+    return told
 
 
 def is_done(step: Step, snapshot: Snapshot) -> bool | None:

@@ -14,11 +14,12 @@ from onerow.dialects.archived import (
     restored_columns,
 )
 from onerow.dialects.base import Dialect
+from onerow.dialects.folds import Change
 from onerow.dialects.groups import keys_more_than_once, members_by_keys, members_by_window, ranked
 from onerow.dialects.phrases import element_names, of, quoted_names, same, unquote
 from onerow.dialects.postgresql import policies
-from onerow.dialects.postgresql.repoint import repoint
-from onerow.dialects.values import MergeSpec, Operation, Restore
+from onerow.dialects.postgresql.repoint import park, repoint
+from onerow.dialects.values import Entry, Merged, MergeSpec, Operation, Restore
 from onerow.errors import RuleError
 from onerow.keys import BoundKey, KeyPart
 from onerow.schema import Column, Table
@@ -70,24 +71,24 @@ class PostgreSQL(Dialect):
     def policy_misfit(self, column: Column, policy: str) -> str | None:
         return policies.misfit(column, policy)
 
-    def batch_table(self, spec: MergeSpec) -> tuple[str, ...]:
-        identity = spec.identity
+    def batch_table(self, merged: Merged) -> tuple[str, ...]:
+        identity, batch, changes = merged.identity, self.batch_of(merged), _changes(merged)
         p, s = element_names(identity, "p"), element_names(identity, "s")
         columns = [
             f"{quote(c)} AS {name}"
             for names in (p, s)
             for c, name in zip(identity, names, strict=True)
         ]
-        values = [f"{quote(c.column.name)} AS v{i}" for i, c in enumerate(spec.changes, 1)]
+        values = [f"{quote(c.column.name)} AS v{i}" for i, c in enumerate(merged.changes, 1)]
         return (
-            f"DROP TABLE IF EXISTS {BATCH}",
-            f"CREATE TEMPORARY TABLE onerow_batch ON COMMIT DELETE ROWS AS"
+            f"DROP TABLE IF EXISTS {batch}",
+            f"CREATE TEMPORARY TABLE {_bare(batch)} ON COMMIT DELETE ROWS AS"
             f" SELECT {comma(columns)}, 0::bigint AS rank, 0::bigint AS size"
-            f" FROM {spec.table.sql} LIMIT 0",
-            f"CREATE INDEX onerow_batch_s ON {BATCH} ({comma(s)})",
-            f"DROP TABLE IF EXISTS {CHANGES}",
-            f"CREATE TEMPORARY TABLE onerow_changes ON COMMIT DELETE ROWS AS"
-            f" SELECT {comma([*columns[: len(p)], *values])} FROM {spec.table.sql} LIMIT 0",
+            f" FROM {merged.table.sql} LIMIT 0",
+            f"CREATE INDEX {_bare(batch)}_s ON {batch} ({comma(s)})",
+            f"DROP TABLE IF EXISTS {changes}",
+            f"CREATE TEMPORARY TABLE {_bare(changes)} ON COMMIT DELETE ROWS AS"
+            f" SELECT {comma([*columns[: len(p)], *values])} FROM {merged.table.sql} LIMIT 0",
         )
 
     def list_keys(self, spec: MergeSpec) -> tuple[str, ...]:
@@ -116,17 +117,26 @@ class PostgreSQL(Dialect):
         lock = f" ORDER BY {own} FOR UPDATE"
         return (f"INSERT INTO {BATCH} {ranked(spec, self.order(spec), these, lock)}",)
 
-    def operations(
-        self, spec: MergeSpec, archives: dict[Name, str], op: int, batch: int
-    ) -> tuple[Operation, ...]:
-        out = [
-            repoint(self, spec, child, archives[child.table.ident], number, batch)
-            for number, child in enumerate(spec.children, op)
-        ]
-        out.append(_delete(spec, archives[spec.table.ident], op + len(out), batch))
-        if spec.changes:
-            out.append(_update(spec, archives[spec.table.ident], op + len(out), batch))
-        return tuple(out)
+    def operation(self, change: Change, entry: Entry) -> Operation:
+        merged, child = change.merged, change.child
+        match change.how:
+            case "delete":
+                return _delete(self, merged, entry)
+            case "update":
+                return _update(self, merged, entry)
+            case "park":
+                assert child is not None
+                return park(self, merged, child, entry)
+            case "repoint":
+                assert child is not None
+                return repoint(self, merged, child, entry)
+
+    def lock_rows(self, table: Table, which: str) -> tuple[str, ...]:
+        own = comma(map(quote, table.row_identity))
+        return (
+            f"SELECT count(*) FROM (SELECT 1 FROM {table.sql} WHERE ({own}) IN ({which})"
+            f" ORDER BY {own} FOR UPDATE) AS locked",
+        )
 
     def in_type_of(self, column: Column | None, sql: str) -> str:
         return f"{sql}::{column.type}" if column else sql
@@ -206,88 +216,99 @@ def row_hash(alias: str, table: Table) -> str:
     return f"md5({row_text(alias, columns)})"
 
 
-def _collect(spec: MergeSpec) -> str:
+def _bare(name: str) -> str:
+    """A session table's name as CREATE TEMPORARY TABLE takes it."""
+    return name.partition(".")[2]
+
+
+def _changes(merged: Merged) -> str:
+    return f"{CHANGES}_{merged.number}" if merged.number else CHANGES
+
+
+def _collect(dialect: Dialect, merged: Merged) -> str:
     """Works out what the survivors will hold, while the rows that go are still there."""
-    table, identity = spec.table, spec.identity
+    table, identity, batch = merged.table, merged.identity, dialect.batch_of(merged)
     p = element_names(identity, "p")
     group = policies.Group(
-        source=f"{BATCH} AS m JOIN {table.sql} AS o ON "
+        source=f"{batch} AS m JOIN {table.sql} AS o ON "
         + same(of("o", identity), [f"m.{n}" for n in p]),
         where=same([f"m.s{i}" for i, _ in enumerate(identity, 1)], [f"b.{n}" for n in p]),
     )
-    values = comma(policies.merged(change, group) for change in spec.changes)
+    values = comma(policies.merged(change, group) for change in merged.changes)
     return (
-        f"INSERT INTO {CHANGES} SELECT {comma(f'b.{n}' for n in p)}, {values} FROM {BATCH} AS b"
+        f"INSERT INTO {_changes(merged)} SELECT {comma(f'b.{n}' for n in p)}, {values}"
+        f" FROM {batch} AS b"
         f" JOIN {table.sql} AS s ON {same(of('s', identity), [f'b.{n}' for n in p])}"
         f" WHERE b.rank = 1 AND b.size > 1"
     )
 
 
-def _update(spec: MergeSpec, archive: str, op: int, batch: int) -> Operation:
+def _update(dialect: Dialect, merged: Merged, entry: Entry) -> Operation:
     """Gives the survivors what was worked out.
 
     Last of all: a value may be unique, and is free only when the row that had it is gone.
     """
-    table, identity = spec.table, spec.identity
+    table, identity = merged.table, merged.identity
     p = element_names(identity, "p")
-    sets = comma(f"{quote(c.column.name)} = v.v{i}" for i, c in enumerate(spec.changes, 1))
+    sets = comma(f"{quote(c.column.name)} = v.v{i}" for i, c in enumerate(merged.changes, 1))
     changed = " OR ".join(
         policies.changed(c, f"t.{quote(c.column.name)}", f"v.v{i}")
-        for i, c in enumerate(spec.changes, 1)
+        for i, c in enumerate(merged.changes, 1)
     )
     here = same(of("t", identity), [f"v.{n}" for n in p])
     old = comma(f"s.{quote(c.name)}" for c in archived_columns(table))
     main = (
-        f"WITH u AS (UPDATE {table.sql} AS t SET {sets} FROM {CHANGES} AS v"
+        f"WITH u AS (UPDATE {table.sql} AS t SET {sets} FROM {_changes(merged)} AS v"
         f" WHERE {here} AND ({changed})"
         f" RETURNING {comma(f'v.{n}' for n in p)}, {row_hash('t', table)} AS h)"
-        f" {_archive_into(archive, table)} SELECT {op}, {batch}, u.h, {old}"
+        f" {_archive_into(entry.archive, table)} SELECT {entry.op}, {entry.batch}, u.h, {old}"
         f" FROM {table.sql} AS s JOIN u ON {same(of('s', identity), [f'u.{n}' for n in p])}"
     )
     return Operation(
         table=table.ident,
         action="updated",
-        detail=comma(quote(c.column.name) for c in spec.changes),
+        detail=comma(quote(c.column.name) for c in merged.changes),
         before=(),
         main=main,
-        guards=tuple(_hold_references(spec)),
+        guards=tuple(_hold_references(merged)),
     )
 
 
-def _hold_references(spec: MergeSpec) -> Iterator[str]:
+def _hold_references(merged: Merged) -> Iterator[str]:
     """Locks the rows that survivors will refer to."""
-    table, identity = spec.table, spec.identity
-    place = {c.column.name: f"v.v{i}" for i, c in enumerate(spec.changes, 1)}
+    table, identity = merged.table, merged.identity
+    place = {c.column.name: f"v.v{i}" for i, c in enumerate(merged.changes, 1)}
     here = same(of("s", identity), [f"v.{n}" for n in element_names(identity, "p")])
     for fk in table.foreign_keys:
         if set(fk.columns) & set(place):
             own = [place.get(c, f"s.{quote(c)}") for c in fk.columns]
             yield (
-                f"SELECT count(*) FROM (SELECT 1 FROM {CHANGES} AS v"
+                f"SELECT count(*) FROM (SELECT 1 FROM {_changes(merged)} AS v"
                 f" JOIN {table.sql} AS s ON {here}"
                 f" JOIN {fk.target.sql} AS q ON {same(of('q', fk.target_columns), own)}"
                 f" FOR KEY SHARE OF q) AS locked"
             )
 
 
-def _delete(spec: MergeSpec, archive: str, op: int, batch: int) -> Operation:
-    table, identity = spec.table, spec.identity
+def _delete(dialect: Dialect, merged: Merged, entry: Entry) -> Operation:
+    table, identity = merged.table, merged.identity
     p = element_names(identity, "p")
     s = comma(f"b.{n}" for n in element_names(identity, "s"))
     columns = archived_columns(table)
     gone = comma(f"t.{quote(c.name)} AS c{i}" for i, c in enumerate(columns, 1))
     main = (
-        f"WITH d AS (DELETE FROM {table.sql} AS t USING {BATCH} AS b"
+        f"WITH d AS (DELETE FROM {table.sql} AS t USING {dialect.batch_of(merged)} AS b"
         f" WHERE {same(of('t', identity), [f'b.{n}' for n in p])} AND b.rank > 1"
         f" RETURNING ROW({s})::text AS survivor, {gone})"
-        f" {_archive_into(archive, table, survivor=True)} SELECT {op}, {batch}, NULL, survivor,"
+        f" {_archive_into(entry.archive, table, survivor=True)}"
+        f" SELECT {entry.op}, {entry.batch}, NULL, survivor,"
         f" {comma(f'c{i}' for i, _ in enumerate(columns, 1))} FROM d"
     )
     return Operation(
         table=table.ident,
         action="deleted",
         detail="",
-        before=(_collect(spec),) if spec.changes else (),
+        before=(_collect(dialect, merged),) if merged.changes else (),
         main=main,
     )
 

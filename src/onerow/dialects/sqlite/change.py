@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from onerow.dialects.archived import archived_columns
 from onerow.dialects.changes import Entry, Place
 from onerow.dialects.phrases import of, same
-from onerow.dialects.sqlite.dialect import row_text
+from onerow.dialects.sqlite.repoint import row_text
 from onerow.dialects.values import Operation
 from onerow.sql import comma, quote
 

@@ -9,22 +9,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from onerow.children import Child
 from onerow.dialects.archived import (
     NOT_BACK,
     archived_columns,
     found_again,
     now_names,
     referred_to,
-    renamed,
     restored_columns,
 )
 from onerow.dialects.base import Dialect
-from onerow.dialects.collisions import condition, followed
+from onerow.dialects.folds import Change
 from onerow.dialects.groups import keys_more_than_once, members_by_keys, members_by_window, ranked
 from onerow.dialects.phrases import element_names, key_aliases, of, quoted_names, same, unquote
 from onerow.dialects.sqlite import policies
-from onerow.dialects.values import MergeSpec, Operation, Restore
+from onerow.dialects.sqlite.repoint import park, repoint, row_text, sign
+from onerow.dialects.values import Entry, Merged, MergeSpec, Operation, Restore
 from onerow.keys import BoundKey, KeyPart
 from onerow.schema import Column, Table
 from onerow.sql import Name, comma, conjunction, quote
@@ -65,17 +64,18 @@ class SQLite(Dialect):
     def policy_misfit(self, column: Column, policy: str) -> str | None:
         return policies.misfit(column, policy)
 
-    def batch_table(self, spec: MergeSpec) -> tuple[str, ...]:
-        p, s = element_names(spec.identity, "p"), element_names(spec.identity, "s")
-        values = comma(f"v{i}" for i, _ in enumerate(spec.changes, 1))
-        changes = comma([*p, *([values] if values else [])])
+    def batch_table(self, merged: Merged) -> tuple[str, ...]:
+        batch, changes = self.batch_of(merged), _changes(merged)
+        p, s = element_names(merged.identity, "p"), element_names(merged.identity, "s")
+        values = [f"v{i}" for i, _ in enumerate(merged.changes, 1)]
+        bare = batch.partition(".")[2]
         return (
-            f"DROP TABLE IF EXISTS {BATCH}",
-            f"CREATE TABLE {BATCH} ({comma([*p, *s])}, rank INTEGER, size INTEGER)",
-            f"CREATE INDEX temp.onerow_batch_p ON onerow_batch ({comma(p)})",
-            f"CREATE INDEX temp.onerow_batch_s ON onerow_batch ({comma(s)}, rank)",
-            f"DROP TABLE IF EXISTS {CHANGES}",
-            f"CREATE TABLE {CHANGES} ({changes})",
+            f"DROP TABLE IF EXISTS {batch}",
+            f"CREATE TABLE {batch} ({comma([*p, *s])}, rank INTEGER, size INTEGER)",
+            f"CREATE INDEX {batch}_p ON {bare} ({comma(p)})",
+            f"CREATE INDEX {batch}_s ON {bare} ({comma(s)}, rank)",
+            f"DROP TABLE IF EXISTS {changes}",
+            f"CREATE TABLE {changes} ({comma([*p, *values])})",
         )
 
     def list_keys(self, spec: MergeSpec) -> tuple[str, ...]:
@@ -108,17 +108,22 @@ class SQLite(Dialect):
             f"INSERT INTO {BATCH} {ranked(spec, self.order(spec), these)}",
         )
 
-    def operations(
-        self, spec: MergeSpec, archives: dict[Name, str], op: int, batch: int
-    ) -> tuple[Operation, ...]:
-        out = [
-            _repoint(self, spec, child, archives[child.table.ident], number, batch)
-            for number, child in enumerate(spec.children, op)
-        ]
-        out.append(_delete(spec, archives[spec.table.ident], op + len(out), batch))
-        if spec.changes:
-            out.append(_update(spec, archives[spec.table.ident], op + len(out), batch))
-        return tuple(out)
+    def operation(self, change: Change, entry: Entry) -> Operation:
+        merged, child = change.merged, change.child
+        match change.how:
+            case "delete":
+                return _delete(self, merged, entry)
+            case "update":
+                return _update(merged, entry)
+            case "park":
+                assert child is not None
+                return park(self, merged, child, entry)
+            case "repoint":
+                assert child is not None
+                return repoint(self, merged, child, entry)
+
+    def lock_rows(self, table: Table, which: str) -> tuple[str, ...]:
+        return ()
 
     def in_type_of(self, column: Column | None, sql: str) -> str:
         # Compared with a number, '02' would be 2.
@@ -165,11 +170,6 @@ def _findable(bound: BoundKey) -> bool:
     return not nulls and all(p.column is None or not p.column.collation for p in bound.parts)
 
 
-def row_text(alias: str, columns: Sequence[str]) -> str:
-    """The text that stands for a row's content; quote() writes every storage class apart."""
-    return " || ',' || ".join(f"quote({c})" for c in of(alias, columns)) or "''"
-
-
 def _whole(alias: str, table: Table) -> str:
     return row_text(alias, [c.name for c in restored_columns(table)])
 
@@ -180,112 +180,78 @@ def _archive_into(archive: str, table: Table, *, survivor: bool = False) -> str:
     return f"INSERT INTO {archive} (onerow_op, onerow_batch{extra}, {columns})"
 
 
-def _sign(archive: str, table: Table, op: int, columns: Sequence[str], text: str) -> str:
-    """Writes down what the changed rows look like now, to know later if others changed them."""
-    here = same(of("t", table.row_identity), found_again(table, columns))
-    return (
-        f"UPDATE {archive} AS a SET onerow_after = (SELECT {text} FROM {table.sql} AS t"
-        f" WHERE {here}) WHERE a.onerow_op = {op}"
-    )
+def _changes(merged: Merged) -> str:
+    return f"{CHANGES}_{merged.number}" if merged.number else CHANGES
 
 
-def _collect(spec: MergeSpec) -> str:
+def _collect(dialect: Dialect, merged: Merged) -> str:
     """Works out what the survivors will hold, while the rows that go are still there."""
-    table, identity = spec.table, spec.identity
+    table, identity, batch = merged.table, merged.identity, dialect.batch_of(merged)
+    changes = merged.changes
     p = element_names(identity, "p")
     group = policies.Group(
-        source=f"{BATCH} AS m JOIN {table.sql} AS o ON "
+        source=f"{batch} AS m JOIN {table.sql} AS o ON "
         + same(of("o", identity), [f"m.{n}" for n in p]),
         where=same([f"m.s{i}" for i, _ in enumerate(identity, 1)], [f"b.{n}" for n in p]),
     )
-    values = comma(f"{policies.merged(c, group)} AS v{i}" for i, c in enumerate(spec.changes, 1))
-    olds = comma(f"s.{quote(c.column.name)} AS w{i}" for i, c in enumerate(spec.changes, 1))
-    differ = " OR ".join(
-        policies.changed(c, f"w{i}", f"v{i}") for i, c in enumerate(spec.changes, 1)
-    )
-    wanted = comma([*p, *(f"v{i}" for i, _ in enumerate(spec.changes, 1))])
+    values = comma(f"{policies.merged(c, group)} AS v{i}" for i, c in enumerate(changes, 1))
+    olds = comma(f"s.{quote(c.column.name)} AS w{i}" for i, c in enumerate(changes, 1))
+    differ = " OR ".join(policies.changed(c, f"w{i}", f"v{i}") for i, c in enumerate(changes, 1))
+    wanted = comma([*p, *(f"v{i}" for i, _ in enumerate(changes, 1))])
     return (
-        f"INSERT INTO {CHANGES} SELECT {wanted} FROM (SELECT {comma(f'b.{n}' for n in p)},"
-        f" {values}, {olds} FROM {BATCH} AS b JOIN {table.sql} AS s"
+        f"INSERT INTO {_changes(merged)} SELECT {wanted} FROM (SELECT"
+        f" {comma(f'b.{n}' for n in p)}, {values}, {olds} FROM {batch} AS b JOIN {table.sql} AS s"
         f" ON {same(of('s', identity), [f'b.{n}' for n in p])}"
         f" WHERE b.rank = 1 AND b.size > 1) WHERE {differ}"
     )
 
 
-def _update(spec: MergeSpec, archive: str, op: int, batch: int) -> Operation:
+def _update(merged: Merged, entry: Entry) -> Operation:
     """Gives the survivors what was worked out.
 
     Last of all: a value may be unique, and is free only when the row that had it is gone.
     """
-    table, identity = spec.table, spec.identity
+    table, identity, changes = merged.table, merged.identity, _changes(merged)
     p = element_names(identity, "p")
     here = same(of("s", identity), [f"v.{n}" for n in p])
     old = comma(f"s.{quote(c.name)}" for c in archived_columns(table))
-    sets = comma(f"{quote(c.column.name)} = v.v{i}" for i, c in enumerate(spec.changes, 1))
+    sets = comma(f"{quote(c.column.name)} = v.v{i}" for i, c in enumerate(merged.changes, 1))
     update = (
-        f"UPDATE {table.sql} AS t SET {sets} FROM {CHANGES} AS v"
+        f"UPDATE {table.sql} AS t SET {sets} FROM {changes} AS v"
         f" WHERE {same(of('t', identity), [f'v.{n}' for n in p])}"
     )
     return Operation(
         table=table.ident,
         action="updated",
-        detail=comma(quote(c.column.name) for c in spec.changes),
+        detail=comma(quote(c.column.name) for c in merged.changes),
         before=(),
-        main=f"{_archive_into(archive, table)} SELECT {op}, {batch}, {old}"
-        f" FROM {table.sql} AS s JOIN {CHANGES} AS v ON {here}",
-        after=(update, _sign(archive, table, op, (), _whole("t", table))),
+        main=f"{_archive_into(entry.archive, table)} SELECT {entry.op}, {entry.batch}, {old}"
+        f" FROM {table.sql} AS s JOIN {changes} AS v ON {here}",
+        after=(update, sign(entry, table, (), _whole("t", table))),
     )
 
 
-def _repoint(
-    dialect: Dialect, spec: MergeSpec, child: Child, archive: str, op: int, batch: int
-) -> Operation:
-    table, columns = child.table, child.columns
-    old = [f"m.old{i}" for i, _ in enumerate(columns, 1)]
-    mapping = followed(dialect, spec, child)
-    mine = conjunction([same(of("c", columns), old), condition(child)])
-    kept = archived_columns(table)
-    new = {c: f"m.new{i}" for i, c in enumerate(columns, 1)}
-    now = [new.get(k, f"c.{quote(k)}") for k in table.row_identity]
-    if not renamed(table, columns):
-        now = ["NULL" for _ in now]
-    names = comma([*now_names(table), *(quote(c.name) for c in kept)])
-    archived = comma([*now, *(f"c.{quote(c.name)}" for c in kept)])
-    keep = (
-        f"INSERT INTO {archive} (onerow_op, onerow_batch, {names}) SELECT {op}, {batch}, {archived}"
-        f" FROM ({mapping}) AS m JOIN {table.sql} AS c ON {mine}"
-    )
-    sets = comma(f"{quote(c)} = m.new{i}" for i, c in enumerate(columns, 1))
-    update = f"UPDATE {table.sql} AS c SET {sets} FROM ({mapping}) AS m WHERE {mine}"
-    return Operation(
-        table=table.ident,
-        action="repointed",
-        detail=comma(map(quote, columns)),
-        before=(),
-        main=keep,
-        after=(update, _sign(archive, table, op, columns, row_text("t", columns))),
-    )
-
-
-def _delete(spec: MergeSpec, archive: str, op: int, batch: int) -> Operation:
-    table, identity = spec.table, spec.identity
+def _delete(dialect: Dialect, merged: Merged, entry: Entry) -> Operation:
+    table, identity, batch = merged.table, merged.identity, dialect.batch_of(merged)
     p, s = element_names(identity, "p"), element_names(identity, "s")
     survivor = " || ',' || ".join(f"quote(b.{n})" for n in s)
     old = comma(f"t.{quote(c.name)}" for c in archived_columns(table))
     keep = (
-        f"{_archive_into(archive, table, survivor=True)}"
-        f" SELECT {op}, {batch}, {survivor}, {old} FROM {BATCH} AS b JOIN {table.sql} AS t"
+        f"{_archive_into(entry.archive, table, survivor=True)}"
+        f" SELECT {entry.op}, {entry.batch}, {survivor}, {old} FROM {batch} AS b"
+        f" JOIN {table.sql} AS t"
         f" ON {same(of('t', identity), [f'b.{n}' for n in p])} WHERE b.rank > 1"
     )
     delete = (
         f"DELETE FROM {table.sql} WHERE ({comma(map(quote, identity))}) IN"
-        f" (SELECT {comma(p)} FROM {BATCH} WHERE rank > 1)"
+        f" (SELECT {comma(p)} FROM {batch} WHERE rank > 1)"
     )
+    before = (f"DELETE FROM {_changes(merged)}", _collect(dialect, merged))
     return Operation(
         table=table.ident,
         action="deleted",
         detail="",
-        before=(f"DELETE FROM {CHANGES}", _collect(spec)) if spec.changes else (),
+        before=before if merged.changes else (),
         main=keep,
         after=(delete,),
     )
