@@ -42,7 +42,6 @@ STEP_KINDS = (
 LOCKS = (
     "access_exclusive",
     "share_row_exclusive",
-    "share",
     "share_update_exclusive",
     "row_exclusive",
     "none",

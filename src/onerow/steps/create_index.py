@@ -45,7 +45,8 @@ def plan_partitioned(bound: BoundKey, snapshot: Snapshot, name: str) -> Step:
         sentence=f"Build the {what} {name} on {bound}: concurrently in each of {len(parts)} "
         "partition(s), then attached to the parent's.",
         sql=tuple(q for a in _partitions.due(bound, name, snapshot) for q in a.sql),
-        lock="access_exclusive" if constraint else "share",
+        # On the parent for its constraint; on each part's index while it is attached.
+        lock="access_exclusive",
         lock_length="a moment on each table; the builds let reads and writes go on",
         transactional=False,
         rows=0,
