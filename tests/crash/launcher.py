@@ -1,7 +1,7 @@
 """Runs verbs of onerow in processes of their own that kill themselves at one moment.
 
-One JSON object a line on standard input: `verb`, `url`, `rules` (a file), `moment`, `say` (a file
-for what it says; the moments that have passed go to the same name with `.moments`). It is answered
+One JSON object a line on standard input: `verb`, `url`, `rules` (a file), `moment`, `fragment`, `times`,
+`say` (a file for what it says; the moments that have passed go to the same name with `.moments`). It is answered
 by a line with the exit code, negative for a signal. A process is forked for each, so that everything
 is imported once.
 
@@ -47,11 +47,14 @@ class Clock:
 
     Args:
         last: number of the moment at which the process dies.
+        fragment: of a statement; the process dies at the commit of the one with which it has seen
+            `times` of them. Empty: never.
         file: gets what happened at each moment.
     """
 
-    def __init__(self, last: int, file: str) -> None:
+    def __init__(self, last: int, fragment: str, times: int, file: str) -> None:
         self.last, self.now = last, 0
+        self.fragment, self.left = fragment, times
         self.file = open(file, "w")  # noqa: SIM115
         self.wrote = False
 
@@ -61,7 +64,10 @@ class Clock:
             return
         self.now += 1
         print(self.now, " ".join(what.split())[:200], file=self.file, flush=True)
-        if self.now == self.last:
+        if self.fragment and self.fragment in what:
+            self.left -= 1
+        enough = self.fragment and self.left <= 0 and what == "after COMMIT"
+        if self.now == self.last or enough:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def statement(self, _c: Any, _cursor: Any, sql: str, *_: Any) -> None:
@@ -93,7 +99,7 @@ def work(verb: str, url: str, rules: str) -> int:
 
 def child(order: dict[str, Any]) -> int:
     """What the forked process does."""
-    clock = Clock(order["moment"], order["say"] + ".moments")
+    clock = Clock(order["moment"], order["fragment"], order["times"], order["say"] + ".moments")
     said = os.open(order["say"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(said, 1)
     os.dup2(said, 2)

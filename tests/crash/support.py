@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,6 +88,50 @@ UNION ALL SELECT 'lost', t.no FROM tag t LEFT JOIN parent p ON p.id = t.parent_i
 UNION ALL SELECT 'log', l.id FROM log l LEFT JOIN parent p ON p.id = l.record
     WHERE p.id IS NULL AND l.kind = 'parent'
 """
+
+
+KILLED = -9  #: the exit code
+
+
+class Launcher:
+    """A process that forks runs which die when they are told to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.said = folder, folder / "said"
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("launcher.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(
+        self, verb: str, box: Sandbox, moment: int = 0, fragment: str = "", times: int = 0
+    ) -> int:
+        """The exit code, negative when it was killed: at a moment, or when so many statements like
+        this have been committed."""
+        order = {"verb": verb, "url": box.url, "rules": str(self.folder / "onerow.toml")}
+        order |= {"moment": moment, "fragment": fragment, "times": times, "say": str(self.said)}
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    @property
+    def moments(self) -> list[str]:
+        """What happened at each moment of the last run."""
+        return Path(f"{self.said}.moments").read_text().splitlines()
+
+    def __enter__(self) -> Launcher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
 
 
 @dataclass(frozen=True)

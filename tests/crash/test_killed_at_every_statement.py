@@ -6,10 +6,7 @@ journal. The way back, too. `launcher.py` is the process that dies.
 
 from __future__ import annotations
 
-import json
 import random
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,54 +16,17 @@ import pytest
 from onerow import api
 from onerow.rulefile import Rules
 from tests.crash.scenarios import SCENARIOS, Scenario
-from tests.crash.support import archived, forget
+from tests.crash.support import KILLED, Launcher, archived, forget
 from tests.support.rules import without_positions
 from tests.support.sandbox import Sandbox
 
-KILLED = -9
 NAMES = sorted(SCENARIOS)
-
-
-class Launcher:
-    """A process that forks runs which die when they are told to."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.said = folder, folder / "said"
-        self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("launcher.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, verb: str, box: Sandbox, moment: int = 0) -> int:
-        """The exit code, negative when it was killed."""
-        order = {"verb": verb, "url": box.url, "moment": moment, "say": str(self.said)}
-        order["rules"] = str(self.folder / "onerow.toml")
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(order) + "\n")
-        self.process.stdin.flush()
-        return int(self.process.stdout.readline())
-
-    @property
-    def moments(self) -> list[str]:
-        """What happened at each moment of the last run."""
-        return Path(f"{self.said}.moments").read_text().splitlines()
-
-    def close(self) -> None:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
 
 
 @pytest.fixture
 def launcher(tmp_path: Path) -> Iterator[Launcher]:
-    started = Launcher(tmp_path)
-    yield started
-    started.close()
+    with Launcher(tmp_path) as started:
+        yield started
 
 
 class Course:
