@@ -33,6 +33,7 @@ class Running(Protocol):
     def snapshot(self) -> Snapshot: ...
     def tell(self, step: Step, what: str, **facts: Any) -> None: ...
     def short(self, step: Step, action: Action) -> None: ...
+    def note(self, step: Step, status: str, **facts: Any) -> None: ...
 
 
 # -- walks -------------------------------------------------------------------------------------
@@ -130,9 +131,11 @@ def _mended(running: Running, step: Step) -> Iterator[Step]:
     for other in running.plan.steps:
         if other.table == step.table and other.kind == "archive_orphans":
             mend(running, other)
+            running.note(other, "done")  # each batch has written that it runs
             yield other
         elif other.table == step.table and other.kind == "backfill" and other.args["last"]:
             fill(running, other)
+            running.note(other, "done")
             yield other
 
 
