@@ -105,6 +105,32 @@ class Selection(Base):
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012
 
 
+class Ticket(Base):
+    """Work that is claimed."""
+
+    __tablename__ = "tickets"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    status: Mapped[str] = mapped_column(default="pending")
+    claimed_by: Mapped[str | None]
+    claimed_until: Mapped[datetime | None]
+    claim_token: Mapped[int | None]
+
+
+class Label(Base):
+    """Equal NULLs, by an expression of the index."""
+
+    __tablename__ = "labels"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    owner: Mapped[int | None]
+    name: Mapped[str]
+    n: Mapped[int] = mapped_column(default=0)
+
+
+sa.Index(
+    "labels_owner_name", sa.func.coalesce(Label.owner, -1), sa.func.lower(Label.name), unique=True
+)
+
+
 class Loose(Base):
     """No unique key yet."""
 
@@ -119,6 +145,7 @@ PLAN = Key(Plan, "tenant_id", "scope_key", "name", where="status = 'ACTIVE'", ig
 EMAIL = Key(Two, "email")
 PAGE = Key(Page, "slug", where="deleted_at IS NULL")
 SELECTION = Key(Selection, "workout_id")
+LABEL = Key(Label, "owner", "name", nulls="equal", ignore_case=("name",))
 LOOSE = Key(Loose, "name", transitional=True)
 ASYNC = {"postgresql+psycopg": "postgresql+psycopg", "sqlite": "sqlite+aiosqlite"}
 
