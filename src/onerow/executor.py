@@ -127,8 +127,8 @@ def _step(run: Run, step: Step) -> None:
     began = time.monotonic()
     try:
         mode = kind(step.kind).MODE
-        # A concurrent build is watched already, by one who sees its phases, too.
-        with nullcontext() if mode == "concurrent" else waiting_told(run, step):
+        # A build of an index is watched by one who sees its phases, too.
+        with nullcontext() if step.kind == "create_index" else waiting_told(run, step):
             _WAYS[mode](run, step)
     except (Stopped, Refused) as stop:
         run.session.connection.rollback()
@@ -195,7 +195,8 @@ def _concurrently(run: Run, step: Step) -> None:
                 hint="Plan again.",
             )
         run.note(merging, "running")
-        _merge(run, merging)
+        with waiting_told(run, merging):
+            _merge(run, merging)
         run.note(merging, "done")
 
     work = build_parts if step.args.get("partitioned") else build

@@ -105,7 +105,7 @@ def _merge_pass(
     expected = before + work.rows - work.groups
     done, first = 0, 1
     while first <= work.groups:
-        session.check_budget()
+        session.breathe()
         last = min(first + size.groups - 1, work.groups)
         began = time.monotonic()
         done += _batch(session, run_id, step, spec, archives, first, last)

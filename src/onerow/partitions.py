@@ -69,7 +69,7 @@ def _alone(session: Session, action: Action, tell: Tell) -> None:
     try:
         with watched(session, tell):
             for sql in action.sql:
-                session.alone(sql)
+                session.alone(sql, session.limits.build_budget)
     except DBAPIError as error:
         # An index that is ready but not valid refuses the application's rows already. A build that
         # waited too long is left for the next try: a drop would wait for the same.

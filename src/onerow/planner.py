@@ -35,6 +35,7 @@ from onerow.planning.binding import with_table
 from onerow.planning.key import placed, with_key
 from onerow.planning.order import RulePlan, ordered, parents_before_children
 from onerow.planning.reference import BoundReference
+from onerow.pooler import MESSAGE, behind_pooler
 from onerow.rules import (
     Column,
     Constraint,
@@ -113,19 +114,25 @@ class Planner:
             # Nothing is changed, so there is nothing that an apply would be needed for.
             steps = ()
         names = tuple(sorted(self.tables, key=str))
+        found = (b for p in parts for b in p.blockers)
         return Plan(
             dialect=self.catalog.dialect,
             database=self.catalog.database,
             rules=dicts,
             steps=steps,
             tables=names,
-            blockers=tuple(dict.fromkeys(b for p in parts for b in p.blockers)),
+            blockers=tuple(dict.fromkeys([*self._pooled(steps), *found])),
             satisfied=tuple(p.satisfied for p in parts if p.satisfied),
             notes=tuple(n for p in parts for n in p.notes),
             fingerprint=fingerprint(dicts, self.catalog, names),
             invariant=invariant(dicts, self.catalog, names, names_changed(steps)),
             base=self.base,
         )
+
+    def _pooled(self, steps: tuple[Step, ...]) -> list[Blocker]:
+        if steps and behind_pooler(self.database):
+            return [Blocker(code="pooler", message=MESSAGE)]
+        return []
 
     def _rule(self, rule: Rule) -> list[RulePlan]:
         try:

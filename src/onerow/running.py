@@ -83,12 +83,12 @@ class Run:
             self.session.journal.set_step(self.id, step, status, **facts)
 
 
-def conclude(run: Run, work: Callable[[Run], Outcome], again: str = "onerow apply") -> Outcome:
+def conclude(run: Run, work: Callable[[Run], Outcome]) -> Outcome:
     """Do the work, and write down how it ended whatever happens."""
     try:
         return work(run)
     except KeyboardInterrupt:
-        return _ended(run, "stopped", f"Interrupted; `{again}` goes on.")
+        return _ended(run, "stopped", f"Interrupted; `{run.session.again}` goes on.")
     except (Stopped, Refused) as stop:
         return _ended(run, "stopped", str(stop))
     except DBAPIError as error:
@@ -117,4 +117,6 @@ def outcome_of(run: Run, status: str, **facts: Any) -> Outcome:
 
 
 def waiting_told(run: Run, step: Step) -> AbstractContextManager[None]:
+    """Tell what delays a step: who holds a lock, and what batches wait for."""
+    run.session.say = lambda text: run.tell(step, "wait", message=text)
     return waits_told(run.session, lambda text: run.tell(step, "wait", message=text))

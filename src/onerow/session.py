@@ -21,6 +21,8 @@ from onerow.database import Database, is_lock_failure, run
 from onerow.dialects import Dialect, dialect
 from onerow.errors import AnotherRunner, Stopped
 from onerow.journal import Journal, advisory_lock_sql
+from onerow.pooler import refuse_pooler
+from onerow.throttle import POLL, Throttle
 
 T = TypeVar("T")
 
@@ -44,6 +46,8 @@ class Limits:
     passes: int = 8  #: merge and build again when duplicates keep arriving
     build_budget: float = 3_600.0  #: wall clock of one concurrent build
     budget: float | None = None  #: wall clock of the whole run
+    max_lag: float | None = None  #: how far a standby may be behind before batches wait
+    pause_when: str | None = None  #: SQL; while it is true no batch begins
 
 
 @contextmanager
@@ -52,14 +56,17 @@ def one_runner(database: Database, limits: Limits) -> Iterator[Session]:
 
     Raises:
         AnotherRunner: somebody else holds it.
+        Refused: a pooler stands in between, and nobody could hold it.
+        InputError: the limits cannot be used here.
     """
     if database.dialect == "sqlite":
         with _file_lock(database), database.connect() as connection:
             run(connection, "PRAGMA foreign_keys = OFF")
             run(connection, f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
             connection.rollback()
-            yield Session(database, connection, limits)
+            yield _checked(Session(database, connection, limits))
         return
+    refuse_pooler(database)
     with database.connect() as connection:
         _notice_our_end(connection)
         run(connection, "SET onerow.at_work = 'on'")  # guards let us pass
@@ -68,7 +75,12 @@ def one_runner(database: Database, limits: Limits) -> Iterator[Session]:
             raise AnotherRunner(
                 f"Another onerow is at work on {database}.", hint="`onerow status` tells on what."
             )
-        yield Session(database, connection, limits)
+        yield _checked(Session(database, connection, limits))
+
+
+def _checked(session: Session) -> Session:
+    session.throttle.check(session.connection)
+    return session
 
 
 def _notice_our_end(connection: Connection) -> None:
@@ -123,6 +135,11 @@ class Session:
         self.dialect: Dialect = dialect(database.dialect)
         self.journal = Journal(connection, database.dialect)
         self.started = time.monotonic()
+        self.throttle = Throttle(database.dialect, limits.max_lag, limits.pause_when)
+        self.say: Callable[[str], None] = lambda _text: None  #: of what delays a step
+        self.again = "onerow apply"  #: the command that goes on
+        self.held_up_by = ""  #: the last sentence on who did
+        self._long: float | None = None
 
     @contextmanager
     def transaction(self, lock_timeout: float | None = None) -> Iterator[Connection]:
@@ -145,17 +162,17 @@ class Session:
         """Run `work` in a transaction that waits for locks only shortly, and again if in vain.
 
         PostgreSQL queues everybody else behind a waiting ACCESS EXCLUSIVE, so the timeout is how
-        long each try stops the application. Autovacuum gives way only after deadlock_timeout (1 s
-        by default), which is why some tries wait longer than that.
+        long each try stops the application. Autovacuum gives way only after deadlock_timeout
+        (manual §20.12), which is why some tries wait longer than that.
 
         Raises:
             Stopped: every try was in vain.
         """
-        limits = self.limits
+        limits, self.held_up_by = self.limits, ""
         for attempt in range(1, limits.lock_tries + 1):
             long = attempt % limits.every_nth_long == 0
             try:
-                with self.transaction(limits.long_timeout if long else limits.lock_timeout):
+                with self.transaction(self._long_timeout() if long else limits.lock_timeout):
                     return work(self.connection)
             except DBAPIError as error:
                 if not is_lock_failure(error):
@@ -163,26 +180,59 @@ class Session:
                 on_wait(attempt)
                 time.sleep(backoff(attempt))
         raise Stopped(
-            f"Could not get the lock in {limits.lock_tries} tries; somebody holds it.",
-            hint="`onerow apply` tries again.",
+            f"Could not get the lock in {limits.lock_tries} tries: "
+            f"{self.held_up_by or 'somebody holds it'}.",
+            hint=f"`{self.again}` tries again.",
         )
 
-    def alone(self, sql: str) -> None:
-        """Run one statement outside of any transaction, without a lock timeout (PostgreSQL)."""
+    def _long_timeout(self) -> float:
+        """A try that outlasts deadlock_timeout, whatever the server has there."""
+        if self._long is None:
+            self._long = max(self.limits.long_timeout, self.limits.lock_timeout)
+            if self.database.dialect == "postgresql":
+                asked = "SELECT extract(epoch FROM current_setting('deadlock_timeout')::interval)"
+                with self.reading() as connection:
+                    seconds = float(run(connection, asked).scalar_one())
+                self._long = max(self._long, seconds * 1.25 + 0.25)
+        return self._long
+
+    def alone(self, sql: str, timeout: float | None = None) -> None:
+        """Run one statement outside of any transaction, without a lock timeout (PostgreSQL).
+
+        Args:
+            timeout: seconds of the wall clock after which the server cancels it.
+        """
         connection = self.connection.execution_options(isolation_level="AUTOCOMMIT")
         try:
             run(connection, "SET lock_timeout = 0")
+            run(connection, f"SET statement_timeout = {int((timeout or 0) * 1000)}")
             run(connection, sql)
         finally:
             if not connection.invalidated:
                 connection.rollback()
+                run(connection, "SET statement_timeout = 0")
+                connection.rollback()
                 connection.execution_options(isolation_level="READ COMMITTED")
+
+    def breathe(self) -> None:
+        """Between two batches: wait while standbys lag or the operator's condition holds.
+
+        Raises:
+            Stopped: the run has used up its time, or the condition cannot be asked any more.
+        """
+        self.check_budget()
+        while reason := self.throttle.reason(self.connection):
+            self.say(reason)
+            time.sleep(POLL)
+            self.check_budget()
 
     def check_budget(self) -> None:
         """Raises Stopped when the run has used up its time."""
         budget = self.limits.budget
         if budget is not None and time.monotonic() - self.started > budget:
-            raise Stopped(f"The budget of {budget:g} s is used up.", hint="`onerow apply` goes on.")
+            raise Stopped(
+                f"The budget of {budget:g} s is used up.", hint=f"`{self.again}` goes on."
+            )
 
 
 def backoff(attempt: int) -> float:

@@ -36,8 +36,8 @@ def take_back(
         run = Run(session, record.id, record.plan, listen, record.plan.tables)
         with session.transaction():
             session.journal.set_run(record.id, "running", direction="undo")
-        again = f"onerow undo {record.id}"
-        return conclude(run, lambda r: _backward(r, force=force), again)
+        session.again = f"onerow undo {record.id}"
+        return conclude(run, lambda r: _backward(r, force=force))
 
 
 def _find(session: Session, run_id: str) -> RunRecord:
@@ -138,6 +138,7 @@ def _put_rows_back(run: Run, step: Step, *, force: bool) -> int:
         batch = list(group)
         due = [o for o in batch if not o.undone or (force and o.op in left_before)]
         if due:
+            run.session.breathe()
             restored += put_back(run.session, run.id, due, snapshot, force=force)
         done += sum(o.rows for o in batch)
         run.tell(step, "progress", done=done, total=total)

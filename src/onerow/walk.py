@@ -46,7 +46,7 @@ def walk(session: Session, leaf: Table, visit: Visit, advance: Callable[[int], N
         steps = _keys(session, leaf, pace) if leaf.without_rowid else _numbers(session, leaf, pace)
     done = since = 0
     for condition in steps:
-        session.check_budget()
+        session.breathe()
         began = time.monotonic()
         count = _batch(session, leaf, visit, condition)
         pace.learn(time.monotonic() - began)

@@ -21,6 +21,7 @@ DECLINED = api.Outcome(
     "onerow apply --dry-run",
     "onerow apply plan.json --yes",
     "onerow apply --yes --backup before.backup --json",
+    "onerow apply --yes --max-lag 5 --budget 3600",
 )
 @click.argument("plan", required=False)
 @click.option("--dry-run", is_flag=True, help="Print the plan; change nothing.")
@@ -40,7 +41,7 @@ def apply(
     yes: bool,
     backup: Path | None,
     verbose: bool,
-    **limits: float | None,
+    **limits: float | str | None,
 ) -> int:
     """Run PLAN; without it, go on with the open run, else plan and run.
 

@@ -14,8 +14,8 @@ from onerow.report import json, text
 @verb("onerow undo", "onerow undo 20260101-0a1b2c3d --json")
 @click.argument("run", default="last", metavar="[RUN]")
 @click.option("--force", is_flag=True, help="Put rows back over what others have changed since.")
-@limit_options("--lock-timeout")
-def undo(shared: Shared, run: str, force: bool, **limits: float | None) -> int:
+@limit_options("--lock-timeout", "--max-lag", "--budget", "--pause-when")
+def undo(shared: Shared, run: str, force: bool, **limits: float | str | None) -> int:
     """Take RUN back: rows and schema as they were.
 
     Without RUN it is the newest. Rows that others have changed since are told and left alone.
