@@ -21,7 +21,7 @@ DECLINED = api.Outcome(
     "onerow apply --dry-run",
     "onerow apply plan.json --yes",
     "onerow apply --yes --backup before.backup --json",
-    "onerow apply --yes --max-lag 5 --budget 3600",
+    "onerow apply --yes --batch-time 0.05 --budget 3600",
 )
 @click.argument("plan", required=False)
 @click.option("--dry-run", is_flag=True, help="Print the plan; change nothing.")
