@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from onerow.api import check as check
     from onerow.api import load_rules as load_rules
     from onerow.api import make_plan as make_plan
+    from onerow.api import rules_from as rules_from
     from onerow.api import status as status
     from onerow.api import undo as undo
     from onerow.api import verify as verify
     from onerow.errors import OnerowError as OnerowError
+    from onerow.rulefile import Rules as Rules
     from onerow.rules import Column as Column
     from onerow.rules import Constraint as Constraint
     from onerow.rules import Index as Index
@@ -45,8 +47,18 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "onerow.api": ("apply", "check", "load_rules", "make_plan", "status", "undo", "verify"),
+    "onerow.api": (
+        "apply",
+        "check",
+        "load_rules",
+        "make_plan",
+        "rules_from",
+        "status",
+        "undo",
+        "verify",
+    ),
     "onerow.errors": ("OnerowError",),
+    "onerow.rulefile": ("Rules",),
     "onerow.rules": ("Column", "Constraint", "Index", "Key", "Population", "Reference"),
     "onerow.write": (
         "Conflict",

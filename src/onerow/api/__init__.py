@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from onerow import backup as backups
 from onerow import decisions
+from onerow.api.emission import write_alembic
 from onerow.api.inputs import (
+    Address,
     base_of,
     load_plan,
     load_rules,
     open_database,
+    rules_from,
     rules_if_any,
     rules_of,
     snapshot,
@@ -34,7 +38,7 @@ from onerow.planner import Planner
 from onerow.planning import merge_spec
 from onerow.probes import BUDGET_SECONDS, TIMEOUT_SECONDS, diagnose, listed
 from onerow.rulefile import Rules, parse_rules
-from onerow.rules import Key, Rule
+from onerow.rules import Key, Rule, rule_to_dict
 from onerow.session import Limits
 from onerow.states import rule_states
 
@@ -47,7 +51,7 @@ def _silent(_event: Event) -> None:
 
 
 def check(
-    url: str | Database | None = None,
+    url: Address | None = None,
     rules: Rules | Iterable[Rule] | str | Path | None = None,
     *,
     only: Iterable[str] = (),
@@ -94,7 +98,7 @@ def check(
 
 
 def list_probes(
-    url: str | Database | None = None,
+    url: Address | None = None,
     rules: Rules | Iterable[Rule] | str | Path | None = None,
     *,
     only: Iterable[str] = (),
@@ -119,7 +123,7 @@ def fails(report: CheckReport, threshold: Severity = "error") -> bool:
 
 
 def make_plan(
-    url: str | Database | None = None, rules: Rules | Iterable[Rule] | str | Path | None = None
+    url: Address | None = None, rules: Rules | Iterable[Rule] | str | Path | None = None
 ) -> Plan:
     """Plan what takes the database to where its rules hold. Changes nothing.
 
@@ -139,7 +143,7 @@ def make_plan(
 
 
 def write_decisions(
-    url: str | Database | None,
+    url: Address | None,
     rules: Rules | Iterable[Rule] | str | Path | None,
     path: str | Path,
 ) -> int:
@@ -179,7 +183,7 @@ class Prepared:
 
 
 def prepare(
-    url: str | Database | None = None,
+    url: Address | None = None,
     rules: Rules | Iterable[Rule] | str | Path | None = None,
     *,
     plan: Plan | str | Path | None = None,
@@ -201,7 +205,7 @@ def prepare(
 
 
 def apply(
-    url: str | Database | None = None,
+    url: Address | None = None,
     rules: Rules | Iterable[Rule] | str | Path | None = None,
     *,
     plan: Plan | str | Path | None = None,
@@ -250,9 +254,10 @@ def _open_run(database: Database, direction: str) -> RunRecord | None:
 
 
 def undo(
-    url: str | Database | None = None,
+    url: Address | None = None,
     run: str = "last",
     *,
+    rules: Rules | Iterable[Rule] | str | Path | None = None,
     force: bool = False,
     limits: Limits | None = None,
     listen: Listener = _silent,
@@ -261,16 +266,29 @@ def undo(
 
     Args:
         run: id of the run; the newest when "last".
+        rules: with "last", the newest run of exactly these rules; where none of theirs stands,
+            there is nothing to do.
         force: put rows back over what others have changed since.
     """
     database = open_database(url)
+    if rules is not None and run == "last":
+        found = _run_of(database, rules_of(rules))
+        if found is None:
+            return Outcome(run=None, status="undone", message="No run of these rules stands.")
+        run = found.id
     try:
         return take_back(database, run, limits or Limits(), listen, force=force)
     except Refused as refusal:
         return Outcome(run=None, status="refused", message=str(refusal), exit_code=1)
 
 
-def status(url: str | Database | None = None) -> tuple[RunRecord, ...]:
+def _run_of(database: Database, rules: Rules) -> RunRecord | None:
+    wanted = json.loads(json.dumps([rule_to_dict(r) for r in rules.rules], default=str))
+    standing = (r for r in status(database) if r.status != "undone")
+    return next((r for r in standing if [dict(x) for x in r.plan.rules] == wanted), None)
+
+
+def status(url: Address | None = None) -> tuple[RunRecord, ...]:
     """All runs on a database, the newest first."""
     database = open_database(url)
     with database.connect() as connection:
@@ -296,8 +314,10 @@ __all__ = [
     "parse_rules",
     "prepare",
     "rule_states",
+    "rules_from",
     "snapshot",
     "status",
     "undo",
     "verify",
+    "write_alembic",
 ]

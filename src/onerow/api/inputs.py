@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
 
 from onerow.catalog import read_snapshot
 from onerow.database import Database, errors, expand
 from onerow.errors import PlanFileError, RuleFileError
 from onerow.plan import Plan
 from onerow.rulefile import Rules, parse_rules
-from onerow.rules import Column, Key, Reference, Rule
+from onerow.rules import Column, Key, Reference, Rule, rule_from_dict
 from onerow.schema import Snapshot
 
 DEFAULT_RULES = "onerow.toml"
+
+Address = str | Database | Engine  #: where a database is
 
 
 def load_rules(path: str | Path) -> Rules:
@@ -37,14 +42,31 @@ def rules_of(rules: Rules | Iterable[Rule] | str | Path | None) -> Rules:
     return rules if isinstance(rules, Rules) else Rules(rules=tuple(rules))
 
 
-def open_database(url: str | Database | None, rules: Rules | None = None) -> Database:
-    """The database that is meant: the URL given, else the rule file's.
+def rules_from(tables: Iterable[Mapping[str, Any]], source: str | Path = "") -> Rules:
+    """Rules from tables of the rule file, each with its `kind` (`key`, `reference`, ...).
+
+    Args:
+        source: the file that they stand in; file names in rules are relative to its folder.
+
+    Raises:
+        RuleError: an unknown kind or field, or a value that cannot be.
+    """
+    return Rules(rules=tuple(map(rule_from_dict, tables)), source=str(source))
+
+
+def open_database(url: Address | None, rules: Rules | None = None) -> Database:
+    """The database that is meant: the one given, else the rule file's.
+
+    Of an engine its address is taken, and nothing else: onerow works on connections of its own.
 
     Raises:
         UrlError: there is none.
     """
     if isinstance(url, Database):
         return url
+    if isinstance(url, Engine):
+        plain = "sqlite" if url.dialect.name == "sqlite" else "postgresql"
+        return Database(url.url.set(drivername=plain).render_as_string(hide_password=False))
     text = url if url is not None else (rules.url if rules else None)
     return Database(expand(text or ""))
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from onerow.api.inputs import open_database, rules_of, snapshot
+from onerow.api.inputs import Address, open_database, rules_of, snapshot
 from onerow.database import Database
 from onerow.finding import RuleState, Violations
 from onerow.journal import Journal, RunRecord
@@ -24,7 +24,7 @@ class Proof:
 
 
 def verify(
-    url: str | Database | None = None, rules: Rules | Iterable[Rule] | str | Path | None = None
+    url: Address | None = None, rules: Rules | Iterable[Rule] | str | Path | None = None
 ) -> tuple[Proof, ...]:
     """Prove that the rules hold, and that nothing was lost by the runs that stand."""
     given = rules_of(rules)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from onerow.cli._files import write_file
 from onerow.cli._verb import DEFAULT_RULES, Shared, verb
 from onerow.errors import InputError
+from onerow.files import write_file
 from onerow.report import json, text
 from onerow.starter import look
 

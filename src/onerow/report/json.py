@@ -11,7 +11,7 @@ from typing import Any
 
 from onerow.finding import CheckReport, Finding, Fix, RuleState
 from onerow.plan import Blocker, Plan, Step
-from onerow.report.shapes import Outcome, Probe, Proof, RunRecord, Starter, StepRecord
+from onerow.report.shapes import Outcome, Probe, Proof, RunRecord, Starter, StepRecord, Written
 from onerow.report.words import utc
 
 SCHEMA = 1
@@ -194,6 +194,15 @@ def probes(found: Sequence[Probe]) -> Document:
 
 def decisions(file: str, rows: int) -> Document:
     return {"schema": SCHEMA, "file": file, "rows": rows}
+
+
+def revisions(given: Plan, written: Written) -> Document:
+    """The plan, and the files of the revisions that were made of it."""
+    return {
+        **plan(given),
+        "revisions": [str(p) for p in (*written.there, *written.new)],
+        "new": [str(p) for p in written.new],
+    }
 
 
 def error(code: str, message: str, hint: str = "", **more: Any) -> Document:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 from onerow.plan import Plan
@@ -119,3 +120,12 @@ class Starter(Protocol):
     def tables(self) -> int: ...
     @property
     def unseen(self) -> Sequence[str]: ...
+
+
+class Written(Protocol):
+    """Files of revisions: those that were made now, and those that were there."""
+
+    @property
+    def new(self) -> Sequence[Path]: ...
+    @property
+    def there(self) -> Sequence[Path]: ...

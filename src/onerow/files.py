@@ -1,4 +1,4 @@
-"""Writing the files that verbs are told to write."""
+"""Writing the files that one is told to write."""
 
 from __future__ import annotations
 
