@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from onerow.catalog import snapshot_of
 from onerow.database import Database, errors, run
+from onerow.emit.parts import LEFT_OUT
 from onerow.emit.shadow import Shadow, Texts
 from onerow.errors import OnerowError
 from onerow.plan import Plan, Step
@@ -69,7 +70,7 @@ def _forward(connection: Connection, plan: Plan) -> dict[str, Shadow]:
     found: dict[str, Shadow] = {}
     ahead: dict[str, tuple[str, ...]] = {}  #: index built under another name -> its statements
     swapped = {s.args["built"] for s in plan.steps if s.kind == "swap_constraint"}
-    for step in plan.steps:
+    for step in (s for s in plan.steps if s.kind not in LEFT_OUT):
         snapshot, before = _snapshot(connection, plan), _texts(connection)
         statements = _statements(step, snapshot)
         if step.kind == "create_index" and step.args["name"] in swapped:

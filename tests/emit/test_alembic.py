@@ -8,7 +8,8 @@ import pytest
 from alembic.util import CommandError
 
 from onerow import Column, Constraint, Key, Reference, api
-from onerow.errors import InputError
+from onerow.emit.parts import GROUPS, LEFT_OUT, ROWS
+from onerow.errors import InputError, PlanFileError
 from onerow.rulefile import Rules
 from onerow.steps import kinds
 from tests.cli.shell import Shell
@@ -118,10 +119,34 @@ def test_every_kind_of_step(every_url: str, tmp_path: Path) -> None:
 
 def test_no_kind_is_forgotten() -> None:
     """Each kind of step that is built can be written, or is refused with the way out."""
-    from onerow.emit.parts import GROUPS, ROWS
-
     assert set(ROWS) == OF_ROWS
-    assert set(GROUPS) <= set(kinds())
+    assert {*GROUPS, *ROWS, *LEFT_OUT} <= set(kinds())
+
+
+def test_a_guard_is_not_needed(db_url: str, tmp_path: Path) -> None:
+    """What only stands while rows are merged is left out; the key comes all the same."""
+    box, env = small(db_url), Environment(tmp_path, db_url)
+    rules = [Key("t", "a", name="t_a_key", guard=True)]
+    api.write_alembic(db_url, api.make_plan(db_url, rules), env.folder)
+    env.upgrade()
+    assert api.verify(db_url, rules)[0].ok
+    assert "TRIGGER" not in "".join(p.read_text() for p in env.files)
+    env.downgrade()
+    assert not api.verify(db_url, rules)[0].ok
+    assert box.count("t") == 2
+
+
+def test_partitions_are_refused(pg_url: str, tmp_path: Path) -> None:
+    """What a static revision cannot hold is said, with the way out, and nothing is written."""
+    Sandbox(pg_url).execute(
+        "CREATE TABLE t (id integer, a integer, PRIMARY KEY (id, a)) PARTITION BY LIST (a);"
+        "CREATE TABLE t_1 PARTITION OF t FOR VALUES IN (1)"
+    )
+    env, plan = Environment(tmp_path, pg_url), api.make_plan(pg_url, [Key("t", "a", name="key")])
+    assert not plan.blockers
+    with pytest.raises(PlanFileError, match=r"partitioned table\. .*--with-onerow"):
+        api.write_alembic(pg_url, plan, env.folder)
+    assert env.files == []
 
 
 KEY = Key("t", "a", name="t_a_key")

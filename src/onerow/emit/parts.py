@@ -35,6 +35,10 @@ GROUPS = {
 }
 
 
+#: They only stand while rows are merged, which no static revision does.
+LEFT_OUT = ("guard", "drop_guard")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """What a step becomes: lines of a revision's functions. Empty where it only speaks."""
@@ -75,6 +79,8 @@ def _staged(plan: Plan) -> list[tuple[str, list[Step]]]:
     staged: list[tuple[str, list[Step]]] = []
     looks: list[Step] = []
     for step in plan.steps:
+        if step.kind in LEFT_OUT:
+            continue
         if step.kind in ROWS:
             looks.append(step)
             continue
@@ -86,9 +92,11 @@ def _staged(plan: Plan) -> list[tuple[str, list[Step]]]:
 
 
 def _what(step: Step, plan: Plan) -> str:
-    if step.kind not in GROUPS:
+    partitioned = bool(step.args.get("partitioned"))
+    if step.kind not in GROUPS or partitioned:
+        of = " of a partitioned table" * partitioned
         raise PlanFileError(
-            f"A static revision cannot hold a step {step.kind}.",
+            f"A static revision cannot hold a step {step.kind}{of}.",
             hint="`onerow plan --alembic DIR --with-onerow` writes one that calls onerow.",
         )
     keys = takewhile(lambda s: s is not step, plan.steps)
