@@ -143,6 +143,8 @@ def test_examples_run(shell: Shell, sqlite_url: str, example: str) -> None:
     box = plant(Sandbox(sqlite_url))
     shell.rules(f"[database]\nurl = '{box.url}'\n{RULES}")
     (shell.folder / "rules.toml").write_text("")
+    (shell.folder / "migrations").mkdir()
+    (shell.folder / "migrations" / "env.py").touch()
     (shell.folder / "spool").mkdir()
     (shell.folder / "shop").mkdir()
     (shell.folder / "shop" / "spool.py").write_text(
