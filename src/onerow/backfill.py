@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +21,7 @@ from onerow.session import Session
 from onerow.sql import quote
 from onerow.survey import LISTED, rows_where
 from onerow.triggers import without_triggers
-from onerow.walk import leaves, walk
-
-Tell = Callable[[int, str], None]  #: (rows done, something worth saying)
+from onerow.walk import Tell, leaves, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +104,12 @@ def _walks(work: _Fill, tell: Tell) -> None:
         if not _left(work):
             return
         for leaf in leaves(work.table, work.snapshot):
-            walk(work.session, leaf, lambda where, t=leaf: _visit(work, t, where), _count(tell))  # type: ignore[misc]
+            walk(work.session, leaf, lambda where, t=leaf: _visit(work, t, where), tell)  # type: ignore[misc]
     if _left(work):
         raise Stopped(
             f"Rows without {work.args['column']} keep arriving in {work.table}.",
             hint="Deploy the writer that fills it first; then `onerow apply` goes on.",
         )
-
-
-def _count(tell: Tell) -> Callable[[int], None]:
-    return lambda rows: tell(rows, "")
 
 
 def _left(work: _Fill) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from onerow.archive import archives_of, perform
 from onerow.database import run
@@ -16,7 +15,7 @@ from onerow.sql import Name, conjunction, quote
 from onerow.steps.archive_orphans import orphaned
 from onerow.survey import grandchildren
 from onerow.triggers import without_triggers
-from onerow.walk import leaves, walk
+from onerow.walk import Tell, leaves, walk
 
 
 def mend(
@@ -24,7 +23,7 @@ def mend(
     run_id: str,
     step: Step,
     snapshot: Snapshot,
-    advance: Callable[[int], None],
+    tell: Tell,
 ) -> None:
     """Empty the references, or remove the rows, until none is left.
 
@@ -44,7 +43,7 @@ def mend(
             def visit(where: str, leaf: Table = leaf) -> int:
                 return _visit(session, run_id, step, snapshot, key, table, leaf, where, archive)
 
-            walk(session, leaf, visit, advance)
+            walk(session, leaf, visit, tell)
     if _left(session, key, table):
         raise Stopped(f"Rows that refer to nothing keep arriving in {table}.")
 

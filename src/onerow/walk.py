@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 
 from sqlalchemy.exc import DBAPIError
 
-from onerow.database import is_lock_failure, run
+from onerow.database import driver_text, is_lock_failure, run
 from onerow.errors import Stopped
 from onerow.schema import Snapshot, Table
 from onerow.session import Session, backoff
@@ -20,6 +19,7 @@ from onerow.sql import comma, quote
 
 #: Does the rows that meet a condition, in the transaction that is open; returns how many.
 Visit = Callable[[str], int]
+Tell = Callable[[int, str], None]  #: (rows done, something worth saying)
 #: Share of a table's rows after which dead ones are cleared away, and at least so many.
 VACUUM_SHARE, VACUUM_LEAST = 0.08, 10_000
 #: Share of a table's rows that a batch locks at most, but for small tables: fewer than one writer
@@ -34,7 +34,7 @@ def leaves(table: Table, snapshot: Snapshot) -> tuple[Table, ...]:
     return tuple(found) if table.partitions else (table, *found)
 
 
-def walk(session: Session, leaf: Table, visit: Visit, advance: Callable[[int], None]) -> int:
+def walk(session: Session, leaf: Table, visit: Visit, tell: Tell) -> int:
     """Go along a table once. Returns the rows done.
 
     Raises:
@@ -45,6 +45,7 @@ def walk(session: Session, leaf: Table, visit: Visit, advance: Callable[[int], N
     if session.database.dialect == "sqlite":
         steps = _keys(session, leaf, pace) if leaf.without_rowid else _numbers(session, leaf, pace)
     done = since = 0
+    said = ""
     for condition in steps:
         session.breathe()
         began = time.monotonic()
@@ -52,10 +53,13 @@ def walk(session: Session, leaf: Table, visit: Visit, advance: Callable[[int], N
         pace.learn(time.monotonic() - began)
         done, since = done + count, since + count
         if since > max(VACUUM_LEAST, VACUUM_SHARE * (leaf.estimated_rows or 0)):
-            _clear_away(session, leaf)
+            left = _clear_away(session, leaf)
             since = 0
+            if left and left != said:
+                tell(0, left)
+                said = left
         if count:
-            advance(count)
+            tell(count, "")
     return done
 
 
@@ -151,9 +155,20 @@ def _keys(session: Session, leaf: Table, pace: _Pace) -> Iterator[str]:
         after = f"({names}) >= ({comma(bound)})"
 
 
-def _clear_away(session: Session, leaf: Table) -> None:
-    """Make the place of dead rows free for the next batches; else the table grows to its double."""
-    if session.database.dialect == "sqlite" or not leaf.we_own:
-        return
-    with suppress(DBAPIError):
+def _clear_away(session: Session, leaf: Table) -> str:
+    """Make the place of dead rows free for the next batches; else the table grows to its double.
+
+    Returns why it could not be done, which is no reason to stop.
+    """
+    if session.database.dialect == "sqlite":
+        return ""
+    why = f"{leaf} is not vacuumed between batches and may grow to its double: "
+    if not leaf.we_own:
+        return f"{why}only its owner may."
+    try:
         session.alone(f"VACUUM (INDEX_CLEANUP OFF, TRUNCATE OFF, SKIP_LOCKED) {leaf.sql}")
+    except DBAPIError as error:
+        if session.connection.invalidated:
+            raise
+        return f"{why}{driver_text(error)}."
+    return ""

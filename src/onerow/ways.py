@@ -46,7 +46,7 @@ def fill(running: Running, step: Step) -> None:
 
 def mend(running: Running, step: Step) -> None:
     tell = _progress(running, step)
-    orphans.mend(running.session, running.id, step, running.snapshot(), lambda rows: tell(rows, ""))
+    orphans.mend(running.session, running.id, step, running.snapshot(), tell)
 
 
 def _progress(running: Running, step: Step) -> Callable[[int, str], None]:
