@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from onerow.race.codes import SERIALIZATION
+from onerow.race.dependency import tables_of
 from onerow.race.trace import Step, Trace
 
 UNIQUE = {"23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
@@ -52,8 +53,7 @@ def _is(step: Step, word: str) -> bool:
 
 
 def _tables(step: Step) -> frozenset[str]:
-    print_ = step.operation.footprint
-    return print_.touched
+    return tables_of(step.operation.sql)
 
 
 def _ends(step: Step, trace: Trace) -> int:

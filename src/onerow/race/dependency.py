@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -30,6 +30,8 @@ from sqlglot.errors import SqlglotError
 NONE: frozenset[str] = frozenset()
 FILE = frozenset({"the file"})
 ADVISORY = "advisory locks"
+#: Between a table's name and a row's key.
+ROW = "\x00"
 
 #: Functions that change nothing and read no table; the ones that sqlglot knows by type are, too.
 HARMLESS = frozenset(
@@ -63,6 +65,8 @@ class Footprint:
         ends: of a step that ends a transaction, what that transaction held or makes visible.
         snapshot: the step takes the transaction's snapshot, or reads the newest state.
         strict: reads and writes meet without a COMMIT between them, as under SERIALIZABLE.
+        waits: it waited while its session held locks; the order of such waits decides who is the
+            victim when they close a circle.
         everything: it is not understood.
     """
 
@@ -72,6 +76,7 @@ class Footprint:
     ends: frozenset[str] = NONE
     snapshot: bool = False
     strict: bool = False
+    waits: bool = False
     everything: bool = False
 
     @property
@@ -91,6 +96,7 @@ class Footprint:
             ends=self.ends | other.ends,
             snapshot=self.snapshot or other.snapshot,
             strict=self.strict or other.strict,
+            waits=self.waits or other.waits,
             everything=self.everything or other.everything,
         )
 
@@ -109,13 +115,40 @@ def dependent(a: Footprint, b: Footprint) -> bool:
 
 
 def _meets(a: Footprint, b: Footprint) -> bool:
-    if a.writes & (b.writes | b.shares):
+    if _overlap(a.writes, b.writes | b.shares):
         return True
-    if a.ends and (b.snapshot or a.ends & b.touched):
+    if a.waits and (b.writes or b.shares):
+        return True
+    if a.ends and (b.snapshot or _overlap(a.ends, b.touched)):
         return True
     if not (a.strict or b.strict):
         return False
-    return bool(a.writes & b.reads or a.ends & b.ends)
+    return _overlap(a.writes, b.reads) or _overlap(a.ends, b.ends)
+
+
+def _overlap(a: frozenset[str], b: frozenset[str]) -> bool:
+    """Whether two sets of tables, or of rows named by `row_of`, have something in common."""
+    if a & b:
+        return True
+    wide = {n.partition(ROW)[0] for n in a} & {n.partition(ROW)[0] for n in b}
+    return any(t in a or t in b for t in wide)
+
+
+def row_of(table: str, value: object) -> str:
+    """The name of one row, by the value of its primary key."""
+    return f"{table}{ROW}{value}"
+
+
+def table_of(name: str) -> str:
+    return name.partition(ROW)[0]
+
+
+def widened(found: Footprint) -> Footprint:
+    """The tables in the place of their rows: predicate locks are of pages and tables, too."""
+    reads, shares, writes = (
+        frozenset(map(table_of, names)) for names in (found.reads, found.shares, found.writes)
+    )
+    return replace(found, reads=reads, shares=shares, writes=writes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +161,9 @@ class Facts:
         children: tables whose foreign keys point to it, over all steps.
         opaque: relations whose writing or reading runs code: views, rules, triggers, row security.
         known: all plain tables.
-        deferrable: there are constraints that may be checked at COMMIT.
+        deferrable: tables with constraints that may be checked at COMMIT, and those they point to.
+        keys: the primary key of tables that have one of a single column.
+        free: columns of these tables that no index and no foreign key looks at.
         lite: it is SQLite.
         wal: the file is in WAL mode.
     """
@@ -138,7 +173,9 @@ class Facts:
     parents: Mapping[str, frozenset[str]] = field(default_factory=dict)
     children: Mapping[str, frozenset[str]] = field(default_factory=dict)
     opaque: frozenset[str] = NONE
-    deferrable: bool = False
+    deferrable: frozenset[str] = NONE
+    keys: Mapping[str, str] = field(default_factory=dict)
+    free: Mapping[str, frozenset[str]] = field(default_factory=dict)
     lite: bool = False
     wal: bool = False
 
@@ -162,8 +199,8 @@ def sets_isolation(sql: str) -> bool:
     return bool(_ISOLATION.search(sql))
 
 
-def footprint_of(sql: str, facts: Facts) -> Footprint:
-    """What a statement touches, by its text."""
+def footprint_of(sql: str, facts: Facts, parameters: Any = None) -> Footprint:
+    """What a statement touches, by its text and, for a single row, its parameters."""
     if is_savepoint(sql) or is_of_session(sql):
         return LOCAL
     found = _parse(sql, "sqlite" if facts.lite else "postgres")
@@ -171,7 +208,44 @@ def footprint_of(sql: str, facts: Facts) -> Footprint:
         return _on_sqlite(sql, found)
     if found is None:
         return EVERYTHING
-    return _resolved(found, facts)
+    return _narrowed(_resolved(found, facts), sql, facts, parameters)
+
+
+def _narrowed(found: Footprint, sql: str, facts: Facts, parameters: Any) -> Footprint:
+    """One row instead of the table, where the statement compares the primary key."""
+    pick = _parse_row(sql)
+    if pick is None or found.everything or found.touched != {pick.table}:
+        return found
+    known = facts.keys.get(pick.table)
+    if known is None or known not in pick.equal or not pick.sets <= facts.free[pick.table]:
+        return found
+    value = _value(pick.equal[known], parameters)
+    if value is None:
+        return found
+    row = frozenset({row_of(pick.table, value)})
+    return replace(
+        found,
+        reads=row if found.reads else NONE,
+        shares=row if found.shares else NONE,
+        writes=row if found.writes else NONE,
+    )
+
+
+def _value(operand: Operand, parameters: Any) -> object:
+    """What a column is compared with; None if that cannot be told."""
+    if operand.literal is not None:
+        return operand.literal
+    if operand.place is not None and isinstance(parameters, (list, tuple)):
+        return parameters[operand.place] if operand.place < len(parameters) else None
+    if operand.name is not None and isinstance(parameters, Mapping):
+        return parameters.get(operand.name)
+    return None
+
+
+def tables_of(sql: str) -> frozenset[str]:
+    """The tables that a statement names, as far as it is understood."""
+    found = _parse(sql, "postgres") or _parse(sql, "sqlite")
+    return found.touched if found else NONE
 
 
 def _on_sqlite(sql: str, found: Footprint | None) -> Footprint:
@@ -202,24 +276,83 @@ def _resolved(found: Footprint, facts: Facts) -> Footprint:
 @lru_cache(maxsize=2048)
 def _parse(sql: str, dialect: str) -> Footprint | None:
     """Tables by name, None where the text is not understood."""
+    total = LOCAL
+    for tree in _trees(sql, dialect):
+        part = _of_tree(tree) if tree is not None else LOCAL
+        if part is None:
+            return None
+        total |= part
+    return total
+
+
+def _trees(sql: str, dialect: str) -> list[Any]:
+    """The statements in a text; one that stands for "not understood" if it cannot be parsed."""
     text = _PYFORMAT.sub(r":\1", sql).replace("%%", "%").replace("%s", "NULL")
     logger = logging.getLogger("sqlglot")
     level = logger.level
     # It warns of what it takes for a Command; here that only means "depends on everything".
     logger.setLevel(logging.ERROR)
     try:
-        trees = sqlglot.parse(text, dialect=dialect)
+        return list(sqlglot.parse(text, dialect=dialect))
     except SqlglotError:
-        return None
+        return [exp.Command(this=sql)]
     finally:
         logger.setLevel(level)
-    total = LOCAL
-    for tree in trees:
-        part = _of_tree(tree) if tree is not None else LOCAL
-        if part is None:
-            return None
-        total |= part
-    return total
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """What a column is compared with: a literal, or a parameter by its name or place."""
+
+    literal: str | None = None
+    name: str | None = None
+    place: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """A statement on one table: its columns that are compared with `=`, and those it sets."""
+
+    table: str
+    equal: Mapping[str, Operand]
+    sets: frozenset[str]
+
+
+@lru_cache(maxsize=2048)
+def _parse_row(sql: str) -> Pick | None:
+    """Of a SELECT, UPDATE or DELETE on one table without any subquery; else None."""
+    trees = _trees(sql, "postgres")
+    tree = trees[0] if len(trees) == 1 else None
+    if not isinstance(tree, (exp.Select, exp.Update, exp.Delete)):
+        return None
+    tables = list(tree.find_all(exp.Table))
+    where = tree.args.get("where")
+    nested = [q for q in tree.find_all(exp.Query) if q is not tree]
+    if len(tables) != 1 or where is None or nested:
+        return None
+    parts = where.this.flatten() if isinstance(where.this, exp.And) else [where.this]
+    sets = tree.expressions if isinstance(tree, exp.Update) else []
+    return Pick(tables[0].name, dict(_equalities(parts)), frozenset(e.this.name for e in sets))
+
+
+def _equalities(parts: Iterable[Any]) -> Iterator[tuple[str, Operand]]:
+    for part in parts:
+        if isinstance(part, exp.EQ) and isinstance(part.this, exp.Column):
+            operand = _operand(part.expression)
+            if operand is not None:
+                yield part.this.name, operand
+
+
+def _operand(node: Any) -> Operand | None:
+    while isinstance(node, (exp.Cast, exp.Paren)):
+        node = node.this
+    if isinstance(node, exp.Literal):
+        return Operand(literal=str(node.this))
+    if isinstance(node, exp.Placeholder) and isinstance(node.this, str):
+        return Operand(name=node.this)
+    if isinstance(node, exp.Parameter) and node.name.isdigit():
+        return Operand(place=int(node.name) - 1)
+    return None
 
 
 _WRITES = (exp.Insert, exp.Update, exp.Delete, exp.Merge)

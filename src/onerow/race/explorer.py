@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from onerow.errors import InputError
 from onerow.race.anomaly import name_anomaly
-from onerow.race.dependency import FILE
+from onerow.race.dependency import FILE, table_of
 from onerow.race.schedule import Diverged, Exploring, Following, Search, Task, simpler, switches
 from onerow.race.trace import Trace, read_script
 from onerow.race.verdict import Allowed, Failure, Result, Verdict, judge
@@ -204,7 +204,7 @@ def _judged(world: World, trace: Trace, allow: Allowed) -> tuple[Verdict, str, F
 
 
 def _failure(world: World, verdict: Verdict, trace: Trace, reason: str) -> Failure:
-    written = {t for s in trace.steps for t in s.operation.footprint.writes}
+    written = {table_of(t) for s in trace.steps for t in s.operation.footprint.writes}
     tables = sorted(written & world.oracle.facts.known) if written != FILE else []
     return Failure(
         verdict,

@@ -32,6 +32,7 @@ from onerow.race.dependency import (
     is_of_session,
     is_rollback_to,
     sets_isolation,
+    widened,
 )
 from onerow.race.trace import Operation, Step
 
@@ -126,6 +127,12 @@ class Session:
         self.error = error
         self._report(State.DONE)
 
+    @property
+    def holds_locks(self) -> bool:
+        """Somebody may wait for its open transaction."""
+        t = self.touched
+        return bool(t.writes or t.shares or t.everything or (self.facts.lite and t.reads))
+
     def nap(self) -> bool:
         self.naps += 1
         self.sleeps += 1
@@ -209,18 +216,20 @@ class Gates:
                 self.strays.append(sql)
             return
         self._adopt(session, conn.connection.info.get(NOTE, {}))
-        footprint = self._footprint(session, conn, sql)
+        footprint = self._footprint(session, conn, sql, None if many else parameters)
         session.gate(Operation("statement", sql, parameters, many, footprint))
         session.in_transaction = True
         session.touched |= footprint
 
-    def _footprint(self, session: Session, conn: Connection, sql: str) -> Footprint:
+    def _footprint(
+        self, session: Session, conn: Connection, sql: str, parameters: Any
+    ) -> Footprint:
         facts = session.facts
         if is_rollback_to(sql):
             return self._ending(session, facts)
-        found = footprint_of(sql, facts)
+        found = footprint_of(sql, facts, parameters)
         if facts.lite:
-            return _lite(found, _autocommit(conn) or not _in_lite_transaction(conn))
+            return _lite(found, _alone(conn, sql))
         if is_of_session(sql):
             if sets_isolation(sql):
                 session.touched |= Footprint(strict=True)
@@ -229,6 +238,7 @@ class Gates:
         strict = level == "SERIALIZABLE" or session.touched.strict
         fixed = strict or level == "REPEATABLE READ"
         first = fixed and not (session.touched.snapshot or session.touched.touched)
+        found = widened(found) if strict else found
         found |= Footprint(snapshot=first, strict=strict)
         if level == "AUTOCOMMIT":
             found |= Footprint(ends=found.writes | found.shares)
@@ -240,7 +250,7 @@ class Gates:
         ends = t.writes | t.shares
         if t.strict or (facts.lite and not facts.wal):
             ends |= t.reads
-        writes = ends if facts.deferrable else frozenset()
+        writes = ends & facts.deferrable
         return Footprint(ends=ends, writes=writes, strict=t.strict, everything=t.everything)
 
     def _after(
@@ -353,6 +363,18 @@ def _lite(found: Footprint, alone: bool) -> Footprint:
     if alone and found.writes:
         return found | Footprint(ends=found.writes)
     return found
+
+
+def _alone(conn: Connection, sql: str) -> bool:
+    """No transaction is open on SQLite, and the driver does not begin one for this statement.
+
+    The sqlite3 module does so before INSERT, UPDATE, DELETE and REPLACE (its "legacy" control).
+    """
+    driver: Any = conn.connection.driver_connection
+    if driver.in_transaction:
+        return False
+    changes = sql.lstrip()[:7].upper().startswith(("INSERT", "UPDATE", "DELETE", "REPLACE"))
+    return driver.isolation_level is None or not changes
 
 
 def _autocommit(conn: Connection) -> bool:

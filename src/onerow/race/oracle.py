@@ -167,7 +167,27 @@ _FOREIGN_KEYS = """
     JOIN pg_class c ON c.oid = k.conrelid JOIN pg_class p ON p.oid = k.confrelid
     WHERE k.contype = 'f'
 """
-_DEFERRABLE = "SELECT EXISTS (SELECT FROM pg_constraint WHERE condeferrable)"
+#: Columns: is the whole primary key; is looked at by an index, a constraint or a generated column.
+_COLUMNS = """
+    SELECT c.relname, c.oid::text, a.attname,
+        EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary
+            AND i.indnatts = 1 AND i.indkey[0] = a.attnum),
+        EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND (
+            a.attnum = ANY (i.indkey) OR i.indexprs IS NOT NULL OR i.indpred IS NOT NULL))
+        OR EXISTS (SELECT FROM pg_constraint k WHERE k.contype IN ('f', 'x') AND (
+            k.conrelid = c.oid AND a.attnum = ANY (k.conkey)
+            OR k.confrelid = c.oid AND a.attnum = ANY (k.confkey)))
+        OR EXISTS (SELECT FROM pg_attribute g WHERE g.attrelid = c.oid AND g.attgenerated <> '')
+    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
+      AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+      AND NOT EXISTS (SELECT FROM pg_inherits h WHERE c.oid IN (h.inhrelid, h.inhparent))
+"""
+_DEFERRABLE = """
+    SELECT c.relname FROM pg_constraint k
+    JOIN pg_class c ON c.oid IN (k.conrelid, k.confrelid) WHERE k.condeferrable
+"""
 #: Defaults, constraints and indexes that call functions which users have written.
 _CODE = """
     SELECT EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_proc'::regclass
@@ -185,14 +205,31 @@ def postgresql_facts(server: PostgreSQL) -> Facts:
         opaque = names
     roots = _roots(dict(server.rows(_PARENTS)))
     pairs = {(roots.get(c, c), roots.get(p, p)) for c, p in server.rows(_FOREIGN_KEYS)}
+    deferrable = frozenset(roots.get(r[0], r[0]) for r in server.rows(_DEFERRABLE))
+    keys, free = _rows_apart(server.rows(_COLUMNS), deferrable)
     return Facts(
+        keys=keys,
+        free=free,
         known=names,
         roots=roots,
         opaque=opaque | frozenset(roots.get(n, n) for n in opaque),
         parents={c: frozenset(p for x, p in pairs if x == c) for c, _ in pairs},
         children={p: _below(p, pairs) for _, p in pairs},
-        deferrable=bool(server.rows(_DEFERRABLE)[0][0]),
+        deferrable=deferrable,
     )
+
+
+def _rows_apart(
+    columns: Collection[Any], deferrable: Collection[str]
+) -> tuple[dict[str, str], dict[str, frozenset[str]]]:
+    """Tables whose rows can be told apart by their key: the key's column, and the free columns."""
+    oids: dict[str, set[str]] = {}
+    for table, oid, *_ in columns:
+        oids.setdefault(table, set()).add(oid)
+    apart = {t for t, found in oids.items() if len(found) == 1} - set(deferrable)
+    keys = {t: str(name) for t, _, name, key, _ in columns if key and t in apart}
+    free = {t: frozenset(str(c[2]) for c in columns if c[0] == t and not c[4]) for t in keys}
+    return keys, free
 
 
 def _roots(parents: Mapping[str, str]) -> dict[str, str]:

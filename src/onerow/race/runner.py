@@ -223,6 +223,7 @@ class Run:
         made = session.pending.footprint
         waiting = [s for s in self.sessions if s.state in (State.BLOCKED, State.BUSY)]
         self._begin_step(session)
+        holds = session.holds_locks
         self.moved = {session.index}
         for other in self.sessions:
             if other is not session:
@@ -233,6 +234,8 @@ class Run:
                 other.state = State.RUNNING
         self._settle()
         self._offer_the_file(session)
+        if holds and session.step is not None and session.step.waited:
+            made |= Footprint(waits=True)
         for other in waiting:
             if other.index in self.moved and other.pending is not None:
                 made |= self._last_footprint(other)
@@ -313,7 +316,7 @@ class Run:
         error = session.error
         if error is not None and not isinstance(error, Abandoned):
             self.trace.raised.append(Raised(session.index, error, code_of(error)))
-        if not session.steps and not session.abandoned:
+        if error is None and not session.steps:
             self.trace.trouble = (
                 f"{letter(session.index)} ended without a statement that went through SQLAlchemy"
             )
