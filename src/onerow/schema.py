@@ -79,6 +79,8 @@ class Index:
     constraint_kind: str = ""  #: 'primary key', 'unique', 'exclusion'
     parent: Name | None = None  #: the partitioned index that it is attached to
     replica_identity: bool = False
+    clustered: bool = False  #: CLUSTER without a name goes by it
+    statistics: tuple[tuple[int, int], ...] = ()  #: (position, target) of columns that have one
     definition: str = ""  #: CREATE INDEX as the engine prints it; '' for SQLite's automatic ones
     options: tuple[str, ...] = ()
     tablespace: str = ""

@@ -68,10 +68,16 @@ def there_and_back(box: Sandbox, rules: Rules) -> Outcome:
     applied(box, rules)
     after = without_positions(box.state())
     undone(box)
-    assert box.state() == before
+    assert box.state() == before, different(before, box.state())
     outcome = applied(box, rules)
     assert without_positions(box.state()) == after
     return outcome
+
+
+def different(before: Any, after: Any) -> dict[str, list[Any]]:
+    """What one state has and the other has not, by subject."""
+    pairs = {k: (before[i][k], after[i].get(k, ())) for i in (0, 1) for k in before[i]}
+    return {k: sorted(set(a) ^ set(b), key=str) for k, (a, b) in pairs.items() if a != b}
 
 
 def without_positions(state: tuple[dict[str, Any], Any]) -> tuple[dict[str, Any], Any]:

@@ -27,6 +27,12 @@ _SCHEMA = {
                       c.oid::regclass, c.relacl, c.reloptions, c.relrowsecurity, c.relreplident,
                       pg_get_userbyid(c.relowner), obj_description(c.oid, 'pg_class'))
         FROM pg_class c WHERE c.oid = ANY('{tables}')""",
+    "places": """
+        SELECT format('%s tablespace=%s method=%s forced=%s publications=%s', c.oid::regclass,
+                      t.spcname, m.amname, c.relforcerowsecurity,
+                      ARRAY(SELECT r.prpubid FROM pg_publication_rel r WHERE r.prrelid = c.oid))
+        FROM pg_class c LEFT JOIN pg_tablespace t ON t.oid = c.reltablespace
+        LEFT JOIN pg_am m ON m.oid = c.relam WHERE c.oid = ANY('{tables}')""",
     "columns": """
         SELECT format('%s.%s %s %s null=%s default=%s identity=%s generated=%s collation=%s acl=%s'
                       ' statistics=%s options=%s comment=%s', a.attrelid::regclass, a.attnum,
@@ -50,6 +56,23 @@ _SCHEMA = {
                       x.reloptions, x.reltablespace, obj_description(i.indexrelid, 'pg_class'))
         FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
         WHERE i.indrelid = ANY('{tables}')""",
+    "index columns": """
+        SELECT format('%s.%s %s statistics=%s', a.attrelid::regclass, a.attnum, a.attname,
+                      nullif(a.attstattarget, -1))
+        FROM pg_attribute a JOIN pg_index i ON i.indexrelid = a.attrelid
+        WHERE i.indrelid = ANY('{tables}')""",
+    "statistics": """
+        SELECT format('%s target=%s comment=%s', pg_get_statisticsobjdef(s.oid),
+                      nullif(s.stxstattarget, -1), obj_description(s.oid, 'pg_statistic_ext'))
+        FROM pg_statistic_ext s WHERE s.stxrelid = ANY('{tables}')""",
+    "policies": """
+        SELECT format('%s.%s for %s to %s using %s check %s comment=%s', p.polrelid::regclass,
+                      p.polname, p.polcmd, p.polroles::regrole[], pg_get_expr(p.polqual, p.polrelid),
+                      pg_get_expr(p.polwithcheck, p.polrelid), obj_description(p.oid, 'pg_policy'))
+        FROM pg_policy p WHERE p.polrelid = ANY('{tables}')""",
+    "rules": """
+        SELECT format('%s enabled=%s', pg_get_ruledef(r.oid), r.ev_enabled)
+        FROM pg_rewrite r WHERE r.ev_class = ANY('{tables}')""",
     "triggers": """
         SELECT format('%s enabled=%s comment=%s', pg_get_triggerdef(g.oid), g.tgenabled,
                       obj_description(g.oid, 'pg_trigger'))
@@ -57,6 +80,16 @@ _SCHEMA = {
     "sequences": """
         SELECT format('%I.%I at %s', schemaname, sequencename, last_value) FROM pg_sequences
         WHERE schemaname <> 'onerow'""",
+    "sequence definitions": """
+        SELECT format('%s as %s start=%s by=%s min=%s max=%s cache=%s cycle=%s acl=%s owned=%s',
+                      q.seqrelid::regclass, q.seqtypid::regtype, q.seqstart, q.seqincrement,
+                      q.seqmin, q.seqmax, q.seqcache, q.seqcycle, c.relacl,
+                      pg_get_userbyid(c.relowner))
+               || coalesce((SELECT format(' %s.%s', d.refobjid::regclass, d.refobjsubid)
+                            FROM pg_depend d WHERE d.objid = q.seqrelid
+                            AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')), '')
+        FROM pg_sequence q JOIN pg_class c ON c.oid = q.seqrelid
+        WHERE c.relnamespace <> coalesce(to_regnamespace('onerow'), 0)""",
 }
 
 

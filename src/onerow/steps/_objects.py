@@ -83,6 +83,9 @@ def index_facts(index: Index, table: Table) -> dict[str, Any]:
         "schema": index.schema,
         "definition": index.definition,
         "comment": index.comment,
+        "tablespace": index.tablespace,
+        "clustered": index.clustered,
+        "statistics": [list(s) for s in index.statistics],
         "constraint": index.constraint,
         "constraint_definition": constraint.definition if constraint else "",
         "constraint_comment": constraint.comment if constraint else None,
@@ -99,8 +102,9 @@ def built_again(
     A build that was killed has left an invalid one, which may refuse rows already: it goes first.
     """
     index = index_of(step, snapshot, name)
+    marks = tuple(Action((sql,), concurrent=True) for sql in _marks(step, facts, name, index))
     if index is not None and index.valid:
-        return ()
+        return marks
     drop = f"DROP INDEX CONCURRENTLY IF EXISTS {Name(facts['schema'], name).sql}"
     create = facts["definition"].replace(" INDEX ", " INDEX CONCURRENTLY ", 1)
     # As it is printed: quoted only where it must be.
@@ -108,8 +112,27 @@ def built_again(
     if own not in create:
         own = f" {facts['name']} ON "
     create = create.replace(own, f" {quote(name)} ON ", 1)
-    build = Action((create,), concurrent=True, cleanup=(drop,))
-    return (Action((drop,), concurrent=True), build) if index is not None else (build,)
+    # The definition that PostgreSQL prints does not name the tablespace.
+    space = facts.get("tablespace")
+    there, back = f"SET default_tablespace = {literal(space or '')}", "RESET default_tablespace"
+    build = Action((there, create, back), concurrent=True, cleanup=(drop, back))
+    if index is None:
+        return (build, *marks)
+    return (Action((drop,), concurrent=True), build, *marks)
+
+
+def _marks(step: Step, facts: dict[str, Any], name: str, index: Index | None) -> tuple[str, ...]:
+    """What no definition says: statistics targets, and that CLUSTER goes by it; what is lacking."""
+    there = index if index is not None and index.valid else None
+    table, own = step.table.sql, Name(facts["schema"], name).sql
+    marks = [
+        f"ALTER INDEX {own} ALTER COLUMN {place} SET STATISTICS {target}"
+        for place, target in facts.get("statistics", ())
+        if there is None or (place, target) not in there.statistics
+    ]
+    if facts.get("clustered") and not (there and there.clustered):
+        marks.append(f"ALTER TABLE {table} CLUSTER ON {quote(name)}")
+    return tuple(marks)
 
 
 def attached_again(table: Name, facts: dict[str, Any], index: str) -> str:

@@ -297,6 +297,12 @@ class _Builder:
             constraint_kind=_CONSTRAINTS.get(row.constraint_kind, ""),
             parent=_name(row.parent_schema, row.parent_name),
             replica_identity=row.replica_identity,
+            clustered=row.clustered,
+            statistics=tuple(
+                (place, e["statistics"])
+                for place, e in enumerate(elements, 1)
+                if e["statistics"] is not None
+            ),
             definition=self.definition("index", row.oid),
             options=_names(row.options),
             tablespace=row.tablespace or "",

@@ -11,6 +11,7 @@ SELECT i.indrelid::bigint AS relation,
        i.indislive AS live,
        i.indimmediate AS immediate,
        i.indisreplident AS replica_identity,
+       i.indisclustered AS clustered,
        -- The column is there from 15; a name that is not there would be an error before.
        coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false) AS nulls_not_distinct,
        i.indpred IS NOT NULL AS partial,
@@ -54,7 +55,9 @@ CROSS JOIN LATERAL (
                    ELSE l.collname = 'default' OR EXISTS (
                        SELECT FROM pg_attribute c
                        WHERE c.attrelid = i.indrelid AND c.attcollation = l.oid) END,
-               'option', i.indoption[q.place::int - 1]
+               'option', i.indoption[q.place::int - 1],
+               -- The default is -1, and NULL from 17 on.
+               'statistics', nullif(xa.attstattarget, -1)
            ) ORDER BY q.place)::text AS elements
     FROM unnest(i.indkey::int2[]) WITH ORDINALITY q(number, place)
     JOIN pg_attribute xa ON xa.attrelid = i.indexrelid AND xa.attnum = q.place
