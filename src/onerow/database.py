@@ -312,6 +312,12 @@ def translate(error: exc.DBAPIError | sqlite3.Error, database: Database) -> Oner
         return DatabaseError(
             f"{database} is locked by another process.", sqlstate=code, hint="Try again."
         )
+    if code in ("53100", "53400", "SQLITE_FULL"):
+        return DatabaseError(
+            f"{database} has no room left: {text}.",
+            sqlstate=code,
+            hint="Make room (or raise the limit that is named); then the same command goes on.",
+        )
     lost = bool(getattr(error, "connection_invalidated", False))
     if lost or code.startswith(("08", "57P")):
         return ConnectionLost(f"The connection to {database} was lost: {text}.", sqlstate=code)
