@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import filelock
-from sqlalchemy import Connection
+from sqlalchemy import Connection, RootTransaction
 from sqlalchemy.exc import DBAPIError
 
 from onerow.database import Database, is_lock_failure, run
@@ -27,6 +27,7 @@ from onerow.throttle import POLL, Throttle
 T = TypeVar("T")
 
 BUSY_SECONDS = 30  #: SQLite: patience with other writers
+BEGIN_MILLISECONDS = 100  #: SQLite: one wait for the write lock
 CHECK_MILLISECONDS = 500  #: PostgreSQL: between looks whether the client is still there
 LOCK_SECONDS = 2.0  #: PostgreSQL: patience with a runner that was killed
 
@@ -146,10 +147,37 @@ class Session:
         """One writing transaction."""
         if self.database.dialect == "sqlite":
             self.connection.execution_options(onerow_begin="IMMEDIATE")
-        with self.connection.begin():
+        with self._begun():
             if lock_timeout is not None and self.database.dialect == "postgresql":
                 run(self.connection, f"SET LOCAL lock_timeout = {int(lock_timeout * 1000)}")
             yield self.connection
+
+    def _begun(self) -> RootTransaction:
+        """A transaction that has begun.
+
+        SQLite's own waiting soon looks ten times a second only, and nobody queues for the write
+        lock (sqlite3_busy_timeout, wal.html §2.2): beside a busy writer that may be never. So short
+        waits, again and again; what comes after the beginning is waited for as long as ever.
+        """
+        if self.database.dialect != "sqlite":
+            return self.connection.begin()
+        until = time.monotonic() + BUSY_SECONDS
+        self._be_patient(BEGIN_MILLISECONDS)
+        try:
+            while True:
+                try:
+                    return self.connection.begin()
+                except DBAPIError as error:
+                    if not is_lock_failure(error) or time.monotonic() > until:
+                        raise
+                    time.sleep(random.uniform(0.0, 0.01))
+        finally:
+            self._be_patient(BUSY_SECONDS * 1000)
+
+    def _be_patient(self, milliseconds: int) -> None:
+        """Past SQLAlchemy, which would begin a transaction for it."""
+        driver: Any = self.connection.connection.driver_connection
+        driver.execute(f"PRAGMA busy_timeout = {milliseconds}")
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -476,3 +476,34 @@ def test_locks_of_our_own_process(sqlite_url: str) -> None:
         ended = subprocess.run([sys.executable, "-c", other, path], capture_output=True, text=True)
         assert "database is locked" in ended.stderr
         writer.execute("COMMIT")
+
+
+def test_a_plan_for_another_database(every_url: str, tmp_path: Path) -> None:
+    """Of the other engine, or of a table that looks otherwise there: refused, nothing touched."""
+    box = Sandbox(every_url)
+    box.execute(ROWS)
+    file = tmp_path / "other.db"
+    file.touch()
+    other = Sandbox(f"sqlite:///{file}")
+    other.execute(
+        "CREATE TABLE parent (id integer PRIMARY KEY, k integer, v text)",
+        ROWS[ROWS.index("INSERT") :],
+    )
+    before = other.state()
+    outcome = api.apply(other.url, plan=planned(box, KEY))
+    assert (outcome.status, outcome.exit_code) == ("refused", 1)
+    assert other.state() == before
+
+
+def test_a_plan_for_a_copy(sqlite_url: str, tmp_path: Path) -> None:
+    """It is run where the definitions are the same: reviewed on a copy, applied to the original."""
+    box = Sandbox(sqlite_url)
+    box.execute(ROWS)
+    plan = planned(box, KEY)
+    file = tmp_path / "copy.db"
+    file.touch()
+    copy = Sandbox(f"sqlite:///{file}")
+    copy.execute(ROWS, "INSERT INTO parent VALUES (9, 2, 'more')")
+    outcome = api.apply(copy.url, plan=plan)
+    assert (outcome.status, outcome.archived) == ("done", 4)
+    assert box.count("parent") == 5
