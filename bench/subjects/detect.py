@@ -20,7 +20,7 @@ from bench.common import (
 from onerow import api
 from onerow.database import Database
 from onerow.dialects import dialect
-from onerow.keys import bind_key
+from onerow.keys import BoundKey, bind_key
 from onerow.measure import key_facts, reading
 from onerow.rulefile import parse_rules
 
@@ -34,8 +34,10 @@ def measure(options: Options) -> Iterator[Line]:
     having: list[float] = []
     distinct: list[float] = []
     with server(options) as started, Copies(started, *table(options)).fresh() as url:
+        database = Database(url)
+        bound = bind_key(parse_rules(KEY_RULE).rules[0], api.snapshot(database))  # type: ignore[arg-type]
         for _ in range(options.rounds):
-            ours.append(seconds(lambda: _find(url, options)))
+            ours.append(seconds(lambda: _find(database, bound, options)))
             having.append(timed(url, HAVING)[0])
             distinct.append(timed(url, DISTINCT)[0])
     what = f"find and sample duplicates, {options}"
@@ -43,9 +45,7 @@ def measure(options: Options) -> Iterator[Line]:
     yield Line(what=what, against="count(DISTINCT)", ours=ours, other=distinct, target=2.5)
 
 
-def _find(url: str, options: Options) -> None:
-    database = Database(url)
-    bound = bind_key(parse_rules(KEY_RULE).rules[0], api.snapshot(database))  # type: ignore[arg-type]
+def _find(database: Database, bound: BoundKey, options: Options) -> None:
     with reading(database) as connection:
         facts = key_facts(connection, bound, dialect("postgresql"))
     assert facts.violations.rows == surplus(options)

@@ -100,6 +100,7 @@ def _clock(result: Result, what: str) -> Iterator[None]:
     began = time.monotonic()
     yield
     result.seconds[what] = time.monotonic() - began
+    print(f"{result.name}: {what} {result.seconds[what]:.1f} s", file=sys.stderr, flush=True)
 
 
 # -- what must be -------------------------------------------------------------------------------
