@@ -50,9 +50,14 @@ class BoundKey:
 
     @property
     def attachable(self) -> bool:
-        """Can be a constraint: PostgreSQL takes no expression and no filter there."""
+        """Can be a constraint: PostgreSQL takes no expression and no filter there.
+
+        Before 15 equal NULLs take an expression, as there is no NULLS NOT DISTINCT.
+        """
         plain = all(p.column and not p.folded for p in self.parts)
-        return bool(self.parts) and plain and self.where is None
+        nullable = self.key.nulls == "equal" and any(p.nullable for p in self.parts)
+        known = self.dialect != "postgresql" or self.version >= (15,)
+        return bool(self.parts) and plain and self.where is None and (known or not nullable)
 
     def __str__(self) -> str:
         return f"{self.table}({comma(p.label for p in self.parts)})"

@@ -15,7 +15,7 @@ from tests.support.sandbox import Sandbox
 
 SCHEMA = """
 CREATE SCHEMA onerow;
-CREATE TABLE owner (id integer PRIMARY KEY, code integer NOT NULL,
+CREATE TABLE owner (id integer PRIMARY KEY, code integer,
     CONSTRAINT owner_code_key UNIQUE (code));
 CREATE TABLE item (id integer PRIMARY KEY, owner_id integer, a integer, b integer NOT NULL,
     CONSTRAINT item_old_key UNIQUE (a, b, owner_id));
@@ -24,6 +24,7 @@ CREATE TABLE part (id integer NOT NULL, day integer NOT NULL, code integer NOT N
     PARTITION BY RANGE (day);
 CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM (0) TO (500);
 CREATE TABLE part_2 PARTITION OF part FOR VALUES FROM (500) TO (2000);
+CREATE TABLE pet (id integer PRIMARY KEY, code integer REFERENCES owner (code));
 INSERT INTO owner SELECT i, i FROM generate_series(1, 1000) AS i;
 INSERT INTO item SELECT i, i, i, i FROM generate_series(1, 1000) AS i;
 INSERT INTO part SELECT i, i, i FROM generate_series(1, 1000) AS i;
@@ -35,6 +36,10 @@ RULES = {
     "guard": '[[key]]\ntable = "item"\ncolumns = ["b"]\nguard = true',
     "swap": '[[key]]\ntable = "item"\ncolumns = ["b"]\nname = "item_old_key"\n'
     'replaces = ["item_old_key"]',
+    "moved": '[[key]]\ntable = "owner"\ncolumns = ["code"]\nname = "owner_code"\n'
+    'replaces = ["owner_code_key"]',
+    "moved by a swap": '[[key]]\ntable = "owner"\ncolumns = ["code"]\nnulls = "forbidden"\n'
+    'name = "owner_code_key"\nreplaces = ["owner_code_key"]',
     "partitions": '[[key]]\ntable = "part"\ncolumns = ["day", "code"]',
     "partition filter": '[[key]]\ntable = "part"\ncolumns = ["day"]\nwhere = "code > 5"',
     "column": '[[column]]\ntable = "item"\nname = "kind"\ntype = "integer"\nnot_null = true\n'

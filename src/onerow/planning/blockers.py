@@ -9,8 +9,9 @@ from onerow.dialects.guards import MARK
 from onerow.facts import KeyFacts, MergeFacts
 from onerow.keys import BoundKey
 from onerow.plan import Blocker
+from onerow.planning import moving
 from onerow.schema import FOREIGN, PARTITIONED, Column, Index, Snapshot, Table, Trigger
-from onerow.sql import Name, comma, quote
+from onerow.sql import comma, quote
 from onerow.steps import _partitions
 
 BIG_CHILD = 10_000  #: rows from which a scan of a child for every batch is not bearable
@@ -210,17 +211,19 @@ def guarding(bound: BoundKey) -> Iterator[Blocker]:
     )
 
 
-def replacing(bound: BoundKey, old: Sequence[Index], snapshot: Snapshot) -> Iterator[Blocker]:
-    """What leans on a key that is to go."""
+def replacing(
+    bound: BoundKey, old: Sequence[Index], snapshot: Snapshot, *, made: bool
+) -> Iterator[Blocker]:
+    """What leans on a key that is to go; `made`: the plan makes its successor."""
     for index in old:
-        name = Name(index.schema, index.name)
-        leaning = [fk for table in snapshot for fk in table.foreign_keys if fk.index == name]
-        for fk in leaning:
-            yield Blocker(
-                code="foreign_key_on_replaced_key",
-                message=f"The foreign key {fk.name} of {fk.table} leans on {index.name}, so that "
-                "key cannot be replaced. Keep it, or point the foreign key at another key first.",
-            )
+        for fk in moving.leaning(index, snapshot):
+            if why := moving.hindrance(fk, bound, index, snapshot, made=made):
+                yield Blocker(
+                    code="foreign_key_on_replaced_key",
+                    message=f"The foreign key {fk.name} of {fk.table} leans on {index.name}, so "
+                    f"that key must stay. {why} Leave {index.constraint or index.name} out of "
+                    "replaces, or drop the foreign key first.",
+                )
         if index.replica_identity:
             yield Blocker(
                 code="replica_identity_on_replaced_key",

@@ -14,7 +14,7 @@ from onerow.errors import RuleError, nearest
 from onerow.facts import KeyFacts, MergeFacts
 from onerow.keys import BoundKey
 from onerow.plan import Blocker, Step
-from onerow.planning import blockers
+from onerow.planning import blockers, moving
 from onerow.planning.family import folds, merged_columns
 from onerow.planning.order import Edit, Phase, RulePlan
 from onerow.rules import Rule
@@ -122,7 +122,7 @@ def plan_key(
     if steps and bound.key.guard:
         steps = tuple(_guarded(bound, dialect, snapshot, steps))
     found = tuple(_blockers(spec, snapshot, dialect, facts, merge_facts, stands.enforced))
-    takes = tuple(_take_away(bound, old, dialect))
+    takes = tuple(_take_away(bound, old, dialect, snapshot))
     proof = verify.plan(bound, dialect)
     edits = tuple(_edits(bound, old)) if dialect.name == "sqlite" else ()
     return KeyPlan(steps=(*steps, proof, *takes), edits=edits, blockers=found)
@@ -140,9 +140,15 @@ def placed(plan: KeyPlan, *, late: bool) -> RulePlan:
         "verify": proof,
         "drop_constraint": Phase.DROPS,
         "drop_index": Phase.DROPS,
+        "validate_foreign_key": Phase.DROPS,
     }
+
+    def phase(step: Step) -> Phase:
+        taking = step.args["taking"]["kind"] if step.kind == "move_foreign_key" else step.kind
+        return special.get(taking, Phase.KEYS)
+
     return RulePlan(
-        steps=tuple((special.get(s.kind, Phase.KEYS), s) for s in plan.steps),
+        steps=tuple((phase(s), s) for s in plan.steps),
         edits=plan.edits,
         blockers=plan.blockers,
         satisfied=plan.satisfied,
@@ -209,7 +215,8 @@ def _establish(
     if namesake:
         built = cut(f"onerow_new_{bound.name}")
         yield create_index.plan(bound, dialect, built)
-        yield swap_constraint.plan(bound, dialect, namesake, built)
+        swap = swap_constraint.plan(bound, dialect, namesake, built)
+        yield from moving.moved(swap, bound, namesake, moving.leaning(namesake, snapshot))
         return
     yield create_index.plan(bound, dialect, bound.name)
     if bound.attachable and dialect.name == "postgresql":
@@ -266,16 +273,19 @@ def _edit(
     )
 
 
-def _take_away(bound: BoundKey, old: tuple[Index, ...], dialect: Dialect) -> Iterator[Step]:
+def _take_away(
+    bound: BoundKey, old: tuple[Index, ...], dialect: Dialect, snapshot: Snapshot
+) -> Iterator[Step]:
     for index in old:
         if dialect.name == "sqlite" and not index.definition:
             continue  # goes with the rebuild
         if index == _same_name(bound, old):
             continue  # swapped
         if index.constraint and dialect.name == "postgresql":
-            yield drop_constraint.plan(bound, index)
+            taking = drop_constraint.plan(bound, index)
         else:
-            yield drop_index.plan(bound, index, dialect)
+            taking = drop_index.plan(bound, index, dialect)
+        yield from moving.moved(taking, bound, index, moving.leaning(index, snapshot))
 
 
 def _blockers(
@@ -290,7 +300,7 @@ def _blockers(
     old = replaced(bound)
     yield from blockers.privileges(spec, snapshot)
     yield from blockers.row_security(spec.tables)
-    yield from blockers.replacing(bound, old, snapshot)
+    yield from blockers.replacing(bound, old, snapshot, made=not enforced)
     if enforced:
         return
     if bound.key.guard and not has_leading_index(bound):

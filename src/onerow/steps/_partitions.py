@@ -19,12 +19,6 @@ from onerow.sql import Name, cut, quote
 from onerow.steps import Action
 
 
-def is_constraint(bound: BoundKey) -> bool:
-    """The key is a constraint, and not only an index: its elements are plain columns."""
-    plain = tuple(quote(c) for c in bound.columns)
-    return bound.attachable and dialect(bound.dialect).index_elements(bound) == plain
-
-
 def below(table: Table, snapshot: Snapshot) -> Iterator[Table]:
     """Every partition of a table, and theirs."""
     for child in _children(table, snapshot):
@@ -64,7 +58,7 @@ def _due_below(
 def _made_alone(bound: BoundKey, table: Table, name: str) -> Action:
     """The index of a table that holds no rows itself; it reaches no partition."""
     create = _index_sql(bound, table, name, online=False)
-    if is_constraint(bound):
+    if bound.attachable:
         definition = create.partition(f" ON {table.sql} ")[2]
         add = f"ADD CONSTRAINT {quote(name)} UNIQUE {_nulls_first(definition)}"
         return Action((f"ALTER TABLE ONLY {table.sql} {add}",))
@@ -87,7 +81,7 @@ def _due_in_leaf(bound: BoundKey, leaf: Table, name: str) -> Iterator[Action]:
     if there is None or not there.valid:
         create = _index_sql(bound, leaf, name, online=True)
         yield Action((create,), concurrent=True, cleanup=(drop,))
-    if is_constraint(bound) and not (there and there.constraint):
+    if bound.attachable and not (there and there.constraint):
         add = f"ADD CONSTRAINT {quote(name)} UNIQUE USING INDEX {quote(name)}"
         yield Action((f"ALTER TABLE {leaf.sql} {add}",))
 

@@ -35,7 +35,7 @@ def plan(bound: BoundKey, dialect: Dialect, name: str) -> Step:
 
 def plan_partitioned(bound: BoundKey, snapshot: Snapshot, name: str) -> Step:
     """The key of a partitioned table; its constraint, where it can be one, is made with it."""
-    constraint = _partitions.is_constraint(bound)
+    constraint = bound.attachable
     parts = list(_partitions.below(bound.table, snapshot))
     what = "constraint" if constraint else "unique index"
     return Step(
