@@ -53,6 +53,7 @@ BLOCKER_CODES = (
     "partition_key_missing",
     "publication_without_identity",
     "replica_identity_on_replaced_key",
+    "dependent_on_replaced_key",
     "row_security_hides_rows",
     "missing_privilege",
     "trigger_not_suppressible",

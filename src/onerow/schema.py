@@ -81,6 +81,9 @@ class Index:
     replica_identity: bool = False
     clustered: bool = False  #: CLUSTER without a name goes by it
     statistics: tuple[tuple[int, int], ...] = ()  #: (position, target) of columns that have one
+    dependents: tuple[str, ...] = ()
+    """Views, rules and functions that could not do without it or its constraint, as the server
+    describes them. A function whose body is a text is not known to it."""
     definition: str = ""  #: CREATE INDEX as the engine prints it; '' for SQLite's automatic ones
     options: tuple[str, ...] = ()
     tablespace: str = ""
@@ -183,6 +186,7 @@ class Table:
     replica_identity: str = "default"  #: 'default', 'nothing', 'full', 'index'
     owner: str = ""
     we_own: bool = True
+    may_create: bool = True  #: we may create objects in its schema, as an index is one
     privileges: frozenset[str] = frozenset({"select", "insert", "update", "delete"})
     extension: str | None = None  #: the extension that it belongs to
     options: tuple[str, ...] = ()

@@ -31,6 +31,11 @@ def privileges(spec: MergeSpec, snapshot: Snapshot) -> Iterator[Blocker]:
             f"{snapshot.user}. Connect as {table.owner}, or GRANT {quote(table.owner)} TO "
             f"{quote(snapshot.user)}."
         )
+    if not table.may_create:
+        yield _lacks(
+            f"An index is created in the schema of its table, and {snapshot.user} may not create "
+            f"there. GRANT CREATE ON SCHEMA {quote(table.schema)} TO {quote(snapshot.user)}."
+        )
     for one, wanted in [
         # The undo inserts.
         (t, ("select", "insert", "update", "delete") if t.ident in losing else ("select", "update"))
@@ -224,6 +229,13 @@ def replacing(
                     f"that key must stay. {why} Leave {index.constraint or index.name} out of "
                     "replaces, or drop the foreign key first.",
                 )
+        if index.dependents:
+            yield Blocker(
+                code="dependent_on_replaced_key",
+                message=f"{index.constraint or index.name} of {bound.table} cannot be dropped: "
+                f"{comma(index.dependents)} need(s) it. Leave it out of replaces, or change that "
+                "first (a view that groups by the primary key can name every column).",
+            )
         if index.replica_identity:
             yield Blocker(
                 code="replica_identity_on_replaced_key",

@@ -244,6 +244,7 @@ class _Builder:
             replica_identity=_REPLICA_IDENTITIES[row.replica_identity],
             owner=row.owner,
             we_own=row.we_own,
+            may_create=row.may_create,
             privileges=frozenset(_list(row.privileges)),
             extension=row.extension,
             options=_names(row.options),
@@ -303,6 +304,7 @@ class _Builder:
                 for place, e in enumerate(elements, 1)
                 if e["statistics"] is not None
             ),
+            dependents=_names(row.dependents),
             definition=self.definition("index", row.oid),
             options=_names(row.options),
             tablespace=row.tablespace or "",

@@ -25,6 +25,14 @@ SELECT i.indrelid::bigint AS relation,
        s.spcname AS tablespace,
        obj_description(i.indexrelid, 'pg_class') AS comment,
        pg_relation_size(i.indexrelid) AS size,
+       -- What a DROP would stop at, but for foreign keys: views that group by a primary key, rules and
+       -- functions (BEGIN ATOMIC) with ON CONFLICT ON CONSTRAINT.
+       (SELECT json_agg(DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid))::text
+        FROM pg_depend d
+        WHERE d.deptype = 'n' AND d.classid IN ('pg_rewrite'::regclass, 'pg_proc'::regclass)
+          AND ((d.refclassid = 'pg_constraint'::regclass AND d.refobjid = k.oid)
+               OR (d.refclassid = 'pg_class'::regclass AND d.refobjid = i.indexrelid))
+       ) AS dependents,
        e.elements
 FROM pg_index i
 JOIN pg_class x ON x.oid = i.indexrelid

@@ -44,6 +44,7 @@ SELECT c.oid::bigint AS oid,
        c.relreplident::text AS replica_identity,
        pg_get_userbyid(c.relowner) AS owner,
        pg_has_role(c.relowner, 'USAGE') AS we_own,
+       has_schema_privilege(c.relnamespace, 'CREATE') AS may_create,
        -- A right on a table is worth nothing without USAGE on its schema (manual §5.8).
        (SELECT coalesce(json_agg(p.name), '[]')::text
         FROM unnest(ARRAY['select', 'insert', 'update', 'delete', 'truncate',
