@@ -6,12 +6,15 @@ on a column that another rule adds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+
+from sqlalchemy import Connection
 
 from onerow import decisions, survey
 from onerow.database import Database, errors
 from onerow.dialects import Dialect, MergeSpec
+from onerow.dialects.values import Fold
 from onerow.enforcement import verdict
 from onerow.errors import RuleError
 from onerow.expressions import columns_in
@@ -327,14 +330,24 @@ class Planner:
             if seen:
                 table = self.ahead.view(connection, spec.table)
                 spec = replace(spec, bound=replace(spec.bound, table=table))
+            known = spec
+            if self._may_try:
+                spec = replace(spec, folds=tuple(self._folds_ahead(connection, spec)))
             if chosen is not None:
                 decisions.load(connection, spec, chosen)
-            met = merge_facts(connection, spec, self.talk)
+            met = _by_own_names(merge_facts(connection, spec, self.talk), known, spec)
             if chosen is not None:
                 left = decisions.undecided(connection, spec, self.talk)
                 met = replace(met, undecided=left, decisions=chosen.digest)
             connection.rollback()
         return met
+
+    def _folds_ahead(self, connection: Connection, spec: MergeSpec) -> Iterator[Fold]:
+        """Children as they will be: a rule may add a column to them, too."""
+        for fold in spec.folds:
+            seen = fold.number and self._seen_ahead(fold.table)
+            table = self.ahead.view(connection, fold.table, fold.number) if seen else fold.table
+            yield replace(fold, table=table)
 
     # -- indexes, constraints, populations ---------------------------------------------------
 
@@ -391,3 +404,18 @@ def _told_unknown(step: Step, source: str) -> Step:
         return step
     told = f"How many duplicates there are depends on {source}; whichever there are then: "
     return replace(step, sentence=told + step.sentence[0].lower() + step.sentence[1:])
+
+
+def _by_own_names(met: MergeFacts, known: MergeSpec, seen: MergeSpec) -> MergeFacts:
+    """What was found in views is told of the tables."""
+    names = {str(b.table): str(a.table) for a, b in zip(known.folds, seen.folds, strict=True)}
+
+    def told(label: str) -> str:
+        view = next((v for v in names if label.startswith((f"{v}.", f"{v}("))), "")
+        return names.get(view, "") + label.removeprefix(view)
+
+    return replace(
+        met,
+        folds=tuple(replace(f, table=names[f.table]) for f in met.folds),
+        collisions={told(label): n for label, n in met.collisions.items()},
+    )

@@ -195,8 +195,11 @@ class Ahead:
         found = [(table.ident, c) for c in columns]
         return any(key in self.values and self.values[key] is None for key in found)
 
-    def view(self, connection: Connection, table: Table) -> Table:
-        """A view of the session that shows the table's rows as they will be."""
+    def view(self, connection: Connection, table: Table, number: int = 0) -> Table:
+        """A view of the session that shows the table's rows as they will be.
+
+        `number` tells several of them apart.
+        """
         values = {c: v for (t, c), v in self.values.items() if t == table.ident}
         if not values:
             return table
@@ -205,7 +208,7 @@ class Ahead:
             for c in table.columns
         )
         schema = "pg_temp" if connection.dialect.name == "postgresql" else "temp"
-        name = "onerow_ahead"
+        name = f"onerow_ahead_{number}" if number else "onerow_ahead"
         run(connection, f"DROP VIEW IF EXISTS {schema}.{name}")
         run(connection, f"CREATE TEMPORARY VIEW {name} AS SELECT {shown} FROM {table.sql}")
         return replace(table, schema=schema, name=name)
