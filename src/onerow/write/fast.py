@@ -131,14 +131,14 @@ def _steps(verb: Verb, names: Mapping[str, Any], kind: str) -> Iterator[Step]:
     sets = tuple((f"v_{n}", names[n]) for n in request.sets)
     new = tuple((f"v_{n}", names[n]) for n in request.values)
     if kind == "get_or_create" or not request.sets:
-        yield Step(statements.look((), lock=request.lock), key, "unchanged")
+        yield Step(statements.look((), lock=request.lock, first=False), key, "unchanged")
     else:
         update = statements.update((), request.sets, bump=request.bump)
         yield Step(update, (*key, *sets), "updated")
     insert = statements.insert((), request.values, verb.live)
     yield Step(insert, (*key, *new), "inserted")
     if kind == "upsert" and request.sets:
-        look = statements.look((), request.sets, lock=request.lock)
+        look = statements.look((), request.sets, lock=request.lock, first=False)
         yield Step(look, (*key, *sets), "unchanged", same=True)
 
 

@@ -223,13 +223,17 @@ class Statements:
         *,
         expect: tuple[str, ...] = (),
         lock: str | None = None,
+        first: bool = True,
     ) -> Executable:
-        """The row of the key; with `sets` also whether it has these values already."""
+        """The row of the key; with `sets` also whether it has these values already.
+
+        `first`: before a transitional key's index exists there may be several rows: take one.
+        """
         sets = sets or {}
-        shape = ("look", nulls, tuple(sets), expect, lock)
+        shape = ("look", nulls, tuple(sets), expect, lock, first)
 
         def build() -> Executable:
-            return self._select(self.matches(nulls), sets, expect, lock)
+            return self._select(self.matches(nulls), sets, expect, lock, first)
 
         return self._memoised(shape, sets, build)
 
@@ -239,6 +243,7 @@ class Statements:
         sets: Mapping[str, Any],
         expect: tuple[str, ...] = (),
         lock: str | None = None,
+        first: bool = True,
     ) -> Executable:
         what = [self.entity] if self.entity is not None else list(self.bound.table.columns)
         extra = []
@@ -247,8 +252,8 @@ class Statements:
         if expect:
             extra.append(sa.and_(*self._expected(expect)).label(AS_EXPECTED))
         select: Any = sa.select(*what, *extra).where(where)
-        # Before a transitional key's index exists there may be several rows: take the first.
-        select = select.order_by(*self.bound.primary).limit(1)
+        if first:
+            select = select.order_by(*self.bound.primary).limit(1)
         if lock is not None and self.dialect == "postgresql":
             select = select.with_for_update(read=lock == "share")
         return self._fresh(select)

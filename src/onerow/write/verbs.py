@@ -313,7 +313,11 @@ def _has_default(column: sa.Column[Any]) -> bool:
 
 def _shape(verb: str, values: Values, update: Update | None, option: Any) -> Any:
     """What calls of one kind have in common; None where the statement is not always the same."""
-    if isinstance(update, Mapping) or not fast.plain(values):
+    if not fast.plain(values):
         return None
-    names = None if update is None else tuple(update)
+    names = update
+    if update is not None and type(update) is not tuple:
+        if isinstance(update, Mapping):
+            return None
+        names = tuple(update)
     return (verb, tuple(values), names, option)
