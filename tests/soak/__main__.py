@@ -47,6 +47,12 @@ class Cycle:
     folder: Path
     dice: random.Random
     counts: Counter[str] = field(default_factory=Counter)
+    began: float = field(default_factory=time.monotonic)
+    trail: list[str] = field(default_factory=list)  #: what was done to it, and when
+
+    def note(self, what: str, more: str = "") -> None:
+        self.counts[what] += 1
+        self.trail.append(f"{time.monotonic() - self.began:.1f} s: {what} {more}".strip())
 
     def run(self) -> None:
         """Raises Wrong with the evidence."""
@@ -105,7 +111,7 @@ class Cycle:
             raise Wrong(f"{verb} hangs: {process.said}")
         if "Traceback" in process.said or code not in (0, 1, 2, -9):
             raise Wrong(f"{verb} ended with {code}: {process.said}")
-        self.counts[f"{verb} ended with {code}"] += 1
+        self.note(f"{verb} ended with {code}", process.said.strip()[-200:])
 
     def _disturb(self, process: Command) -> None:
         ways = [self._kill, self._kill, self._lock]
@@ -117,7 +123,7 @@ class Cycle:
     def _kill(self, process: Command) -> None:
         if process.running:
             process.kill()
-            self.counts["SIGKILL"] += 1
+            self.note("SIGKILL")
 
     def _lock(self, process: Command) -> None:
         """Hold what the run wants, for a moment; kill it meanwhile, or do not."""
@@ -129,13 +135,13 @@ class Cycle:
             if self.dice.random() < 0.5:
                 self._kill(process)
             other.execute("COMMIT")
-            self.counts["locks"] += 1
+            self.note("locks")
 
     def _end_server(self, _process: Command) -> None:
         assert self.server is not None
         self.server.kill() if self.dice.random() < 0.7 else self.server.stop()
         self.server.restart()
-        self.counts["server restarts"] += 1
+        self.note("server restarts", self._status())
 
     # -- looking -----------------------------------------------------------------------------
 
@@ -153,7 +159,7 @@ class Cycle:
                 wrong += [f"schema: {_difference(schema, found)}"]
             wrong += self._journal("done" if applied else "undone")
         if wrong:
-            raise Wrong("\n".join(wrong[:40]))
+            raise Wrong("\n".join([*self.trail, self._status(), *wrong[:40]]))
 
     def _left(self) -> bool:
         prefix = "onerow_" if self.box.sqlite else "onerow."
@@ -197,7 +203,7 @@ def soak(minutes: float, seed: int, engines: list[str]) -> int:
     counts: Counter[str] = Counter()
     end = time.monotonic() + minutes * 60
     number = 0
-    with postgres() as server:
+    with postgres(durable=True) as server:
         while time.monotonic() < end or number < len(engines):
             engine = engines[number % len(engines)]
             with _world(engine, server) as (box, folder):
