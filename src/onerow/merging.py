@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from onerow.archive import archives_of, perform
-from onerow.database import is_lock_failure, run
+from onerow.database import driver_text, is_lock_failure, is_unique_violation, run
 from onerow.dialects import MergeSpec
 from onerow.dialects.collisions import may_lack_target
 from onerow.dialects.folds import fold_tables
@@ -22,6 +22,7 @@ from onerow.sql import Name
 from onerow.triggers import without_triggers
 
 MOST_LEVELS = 1_000  #: of a tree whose keys break again as the rows above them are merged
+UNIQUE_TRIES = 3  #: of a batch in which somebody else's new rows collide; it looks again
 FEW = 0.07  #: share of rows in duplicate groups up to which finding the keys first is faster
 
 Advance = Callable[[int, int | None], None]  #: (rows done, rows in all)
@@ -48,12 +49,17 @@ def merge(session: Session, run_id: str, step: Step, spec: MergeSpec, advance: A
     with session.transaction():
         run_all(session.connection, session.dialect.batch_table(spec))
         run_all(session.connection, tuple(fold_tables(session.dialect, spec)))
+    with session.reading():
+        fresh = session.journal.next_numbers(run_id)[1] == 1
+    # A run that has merged already has but few left, whatever the plan has seen.
+    surplus = step.rows or 0 if fresh else 0
     done = 0
     for _ in range(MOST_LEVELS if _breaks_itself(spec) else 1):
-        work = _list(session, spec)
+        work = _list(session, spec, surplus)
         if not work.groups:
             break
         done += _merge_pass(session, run_id, step, spec, archives, work, advance, done)
+        surplus = 0
     return done
 
 
@@ -64,13 +70,18 @@ def _breaks_itself(spec: MergeSpec) -> bool:
     return bool(own) and (expressions or bool(own & set(spec.bound.columns)))
 
 
-def _list(session: Session, spec: MergeSpec) -> Work:
-    """Find the duplicate groups, into the session's own tables."""
+def _list(session: Session, spec: MergeSpec, surplus: int) -> Work:
+    """Find the duplicate groups, into the session's own tables.
+
+    Args:
+        surplus: rows that the plan has seen to be too many.
+    """
     with session.reading() as connection:
         if session.database.dialect == "postgresql":
             run(connection, "SET LOCAL enable_hashagg = off")
             run(connection, "SET LOCAL work_mem = '64MB'")
-        keys = session.dialect.list_keys(spec)
+        # Where the plan has seen many already, it would be in vain to list their keys first.
+        keys = session.dialect.list_keys(spec) if _are_few(surplus, spec) else ()
         run_all(connection, keys)
         by_keys = False
         if len(keys) > 1:
@@ -146,7 +157,12 @@ def _batch(
             with session.transaction(lock_timeout=session.limits.long_timeout * 2):
                 return _merge_groups(session, run_id, step, spec, archives, first, last)
         except DBAPIError as error:
-            if not is_lock_failure(error):
+            if is_unique_violation(error) and (attempt >= UNIQUE_TRIES or not spec.folds):
+                raise Stopped(
+                    f"Merging {spec.bound} would break another unique key: {driver_text(error)}.",
+                    hint="Settle these rows, or give their table a policy (`children`).",
+                ) from error
+            if not (is_lock_failure(error) or is_unique_violation(error)):
                 raise
             time.sleep(backoff(attempt))
     raise Stopped(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from onerow import api
 from onerow.errors import RuleError
-from onerow.rules import Key
+from onerow.rules import Index, Key
 from tests.support.sandbox import Sandbox
-from tests.support.story import applied, blockers, there_and_back
+from tests.support.story import applied, blockers, planned, there_and_back
 
 PARENT = """
 CREATE TABLE parent (id integer PRIMARY KEY, k integer NOT NULL, note text);
@@ -288,6 +289,25 @@ def test_child_without_primary_key_is_a_blocker(every_url: str) -> None:
     assert blockers(box, KEY) == []
     box.execute("INSERT INTO child VALUES (2, 'x')")
     assert blockers(box, KEY) == ["no_primary_key"]
+
+
+def test_a_big_child_without_an_index_is_a_blocker(every_url: str) -> None:
+    """The message has the rule that lets the plan build one; with it, that comes before the merge."""
+    box = Sandbox(every_url)
+    box.execute(
+        PARENT,
+        "CREATE TABLE child (id integer PRIMARY KEY, parent_id integer REFERENCES parent);",
+        """INSERT INTO child WITH RECURSIVE g(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM g WHERE i < 10001)
+        SELECT i, i % 6 + 1 FROM g;""",
+    )
+    (found,) = api.make_plan(box.url, [KEY]).blockers
+    assert found.code == "unindexed_child"
+    table = "main.child" if box.sqlite else "public.child"
+    rule = f'[[index]] table = "{table}", columns = ["parent_id"]'
+    assert rule in found.message
+    index = Index(table=table, columns=("parent_id",))
+    kinds = [s.kind for s in planned(box, index, KEY).steps]
+    assert kinds[:2] == ["create_index", "merge_duplicates"]
 
 
 def test_reference_in_a_generated_column_is_a_blocker(every_url: str) -> None:

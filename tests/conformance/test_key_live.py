@@ -109,6 +109,83 @@ def test_a_child_that_comes_while_the_batch_holds_its_rows(every_pg_url: str) ->
     assert box.count("child") == 0
 
 
+COLLIDING = """
+CREATE TABLE child (id integer PRIMARY KEY, parent_id integer REFERENCES parent ON DELETE {action},
+    tag text NOT NULL, word text, UNIQUE (parent_id, tag));
+CREATE TABLE grandchild (id integer PRIMARY KEY,
+    child_id integer REFERENCES child ON DELETE {action});
+INSERT INTO child VALUES (1, 1, 'x', NULL), (2, 2, 'x', 'w');
+INSERT INTO grandchild VALUES (1, 1), (2, 2);
+"""
+SETTLED = Key("parent", "k", name="parent_k", children={"child": "keep"})
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_child_that_will_collide_and_is_not_committed_yet(every_url: str, action: str) -> None:
+    """It is settled by the policy like those that were there, and archived, not lost."""
+    box = Sandbox(every_url)
+    box.execute(ROWS, COLLIDING.format(action=action))
+    while_open(box, "INSERT INTO child VALUES (3, 3, 'x', 'late')", SETTLED)
+    assert box.rows("SELECT * FROM child") == [(1, 1, "x", None)]
+    assert box.rows("SELECT * FROM grandchild ORDER BY id") == [(1, 1), (2, 1)]
+    assert box.archived("child", "deleted") == 2
+    undone(box)
+    assert box.value("SELECT word FROM child WHERE id = 3") == "late"
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_grandchild_that_is_not_committed_yet(every_url: str, action: str) -> None:
+    """It refers to a child that is kept away, and goes to the one that stays."""
+    box = Sandbox(every_url)
+    box.execute(ROWS, COLLIDING.format(action=action))
+    while_open(box, "INSERT INTO grandchild VALUES (3, 2)", SETTLED)
+    assert box.rows("SELECT * FROM grandchild ORDER BY id") == [(1, 1), (2, 1), (3, 1)]
+
+
+def test_a_child_that_will_not_collide_any_more(every_url: str) -> None:
+    """Its key is changed while the batch waits for it: it is moved, and stays."""
+    box = Sandbox(every_url)
+    box.execute(ROWS, COLLIDING.format(action="CASCADE"))
+    while_open(box, "UPDATE child SET tag = 'y' WHERE id = 2", SETTLED)
+    assert box.rows("SELECT id, parent_id, tag FROM child ORDER BY id") == [
+        (1, 1, "x"),
+        (2, 1, "y"),
+    ]
+    assert box.archived("child", "deleted") == 0
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_grandchild_that_comes_while_the_batch_holds_its_child(pg_url: str, action: str) -> None:
+    """It waits, and is refused by the foreign key: never taken and lost."""
+    import psycopg
+
+    box = Sandbox(pg_url)
+    box.execute(
+        ROWS,
+        COLLIDING.format(action=action),
+        """CREATE TABLE other (id integer PRIMARY KEY, parent_id integer REFERENCES parent);
+        INSERT INTO other VALUES (1, 2);""",
+    )
+    plan = planned(box, SETTLED)
+    with transaction(box) as holder:
+        holder.execute("SELECT * FROM other FOR UPDATE")
+        run = InBackground(lambda: api.apply(box.url, [SETTLED], plan=plan))
+        until(lambda: waits_for_lock(box, "other"), "the batch has its parents and children")
+        insert = InBackground(lambda: box.execute("INSERT INTO grandchild VALUES (3, 2)"))
+        until(
+            lambda: box.value(
+                "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'INSERT INTO grandchild%'"
+                " AND wait_event_type = 'Lock'"
+            ),
+            "the insert waits",
+        )
+        holder.execute("COMMIT")
+    assert run.result().status == "done"
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        insert.result()
+    assert box.rows("SELECT * FROM grandchild ORDER BY id") == [(1, 1), (2, 1)]
+
+
 def test_a_value_that_is_not_committed_yet(every_url: str) -> None:
     """The batch merges what is there when it has the rows, not what was there before."""
     box = Sandbox(every_url)

@@ -17,7 +17,7 @@ from onerow.sql import comma, conjunction, quote
 def ranked(
     spec: MergeSpec, order: list[tuple[str, str]], condition: str = "", lock: str = ""
 ) -> str:
-    """Rows of the key, ranked: p1 … pn, s1 … sn (their survivor), rank, size."""
+    """Rows of the key, ranked: p1 … pn, s1 … sn (their survivor), rank, size (1: alone; 2: not)."""
     identity, p = spec.identity, element_names(spec.identity, "p")
     inner = [
         *(f"{quote(c)} AS {n}" for c, n in zip(identity, p, strict=True)),
@@ -30,9 +30,11 @@ def ranked(
     partition = f"PARTITION BY {comma(keys)}" if keys else ""
     by = comma([*(f"o{i} {d}" for i, (_, d) in enumerate(order, 1)), *p])
     survivor = comma(f"first_value({n}) OVER w AS s{i}" for i, n in enumerate(p, 1))
+    # A count would need a second window, and nobody asks for more than whether a row is alone.
+    alone = "row_number() OVER w = 1 AND lead(1) OVER w IS NULL"
     return (
         f"SELECT {comma(p)}, {survivor}, row_number() OVER w AS rank,"
-        f" count(*) OVER ({partition}) AS size FROM {source}"
+        f" CASE WHEN {alone} THEN 1 ELSE 2 END AS size FROM {source}"
         f" WINDOW w AS ({partition} ORDER BY {by})"
     )
 
@@ -40,19 +42,25 @@ def ranked(
 def members_by_window(spec: MergeSpec) -> str:
     """Rows of duplicate groups (grp, p1 … pn), by one sort of the whole table.
 
-    The outer rank numbers the groups that are left without gaps: batches are ranges of numbers.
+    Batches are ranges of numbers, so the outer rank numbers the groups without gaps; and by the
+    identity of one of their rows, so that a batch finds its rows side by side, not all over the
+    table: rows of one time were often written together, and so were their doubles.
     """
     bound, p = spec.bound, element_names(spec.identity, "p")
     identity = [f"{quote(c)} AS {n}" for c, n in zip(spec.identity, p, strict=True)]
     keys = comma(part.sql for part in bound.parts)
     partition = f"PARTITION BY {keys}" if keys else ""
-    number = f"dense_rank() OVER (ORDER BY {keys})" if keys else "1"
+    one = element_names(spec.identity, "g")
+    firsts = [
+        f"first_value({quote(c)}) OVER w AS {n}" for c, n in zip(spec.identity, one, strict=True)
+    ]
     rows = (
-        f"SELECT {comma(identity)}, {number} AS g, count(*) OVER ({partition}) AS n"
-        f" FROM {bound.table.sql} WHERE {key_filter(bound)}"
+        f"SELECT {comma([*identity, *firsts])}, count(*) OVER w AS n"
+        f" FROM {bound.table.sql} WHERE {key_filter(bound)} WINDOW w AS ({partition})"
     )
     return (
-        f"SELECT dense_rank() OVER (ORDER BY g) AS grp, {comma(p)} FROM ({rows}) AS r WHERE n > 1"
+        f"SELECT dense_rank() OVER (ORDER BY {comma(one)}) AS grp, {comma(p)}"
+        f" FROM ({rows}) AS r WHERE n > 1"
     )
 
 

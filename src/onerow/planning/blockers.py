@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 
 from onerow.dialects import MergeSpec
@@ -190,12 +191,12 @@ def _children(spec: MergeSpec, facts: MergeFacts, merges: bool) -> Iterator[Bloc
                 "database generates, so it cannot be pointed at another row.",
             )
         if merges and rows > BIG_CHILD and not child.indexed:
-            columns = comma(map(quote, child.columns))
+            columns = ", ".join(json.dumps(c) for c in child.columns)
             yield Blocker(
                 code="unindexed_child",
                 message=f"{child.label} has no index and over {BIG_CHILD:,} rows: every deleted "
-                f"parent would scan it. CREATE INDEX CONCURRENTLY ON {child.table.sql}"
-                f" ({columns}).",
+                "parent would scan it. Let the plan build one first, with this in the rule file: "
+                f"[[index]] table = {json.dumps(str(child.table))}, columns = [{columns}].",
             )
 
 

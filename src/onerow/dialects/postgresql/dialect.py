@@ -80,12 +80,13 @@ class PostgreSQL(Dialect):
             for c, name in zip(identity, names, strict=True)
         ]
         values = [f"{quote(c.column.name)} AS v{i}" for i, c in enumerate(merged.changes, 1)]
+        index = f"CREATE INDEX {_bare(batch)}_s ON {batch} ({comma(s)})"
         return (
             f"DROP TABLE IF EXISTS {batch}",
             f"CREATE TEMPORARY TABLE {_bare(batch)} ON COMMIT DELETE ROWS AS"
             f" SELECT {comma(columns)}, 0::bigint AS rank, 0::bigint AS size"
             f" FROM {merged.table.sql} LIMIT 0",
-            f"CREATE INDEX {_bare(batch)}_s ON {batch} ({comma(s)})",
+            *(() if policies.only_fills(merged.changes) else (index,)),
             f"DROP TABLE IF EXISTS {changes}",
             f"CREATE TEMPORARY TABLE {_bare(changes)} ON COMMIT DELETE ROWS AS"
             f" SELECT {comma([*columns[: len(p)], *values])} FROM {merged.table.sql} LIMIT 0",
@@ -227,6 +228,8 @@ def _changes(merged: Merged) -> str:
 
 def _collect(dialect: Dialect, merged: Merged) -> str:
     """Works out what the survivors will hold, while the rows that go are still there."""
+    if policies.only_fills(merged.changes):
+        return _collect_fills(dialect, merged)
     table, identity, batch = merged.table, merged.identity, dialect.batch_of(merged)
     p = element_names(identity, "p")
     group = policies.Group(
@@ -243,6 +246,21 @@ def _collect(dialect: Dialect, merged: Merged) -> str:
     )
 
 
+def _collect_fills(dialect: Dialect, merged: Merged) -> str:
+    """The same where survivors are only filled: rows that have nothing to give cost one look."""
+    table, identity = merged.table, merged.identity
+    s = [f"m.{n}" for n in element_names(identity, "s")]
+    values = comma(policies.filler(c) for c in merged.changes)
+    useful = " OR ".join(policies.fills(c, "s", "o") for c in merged.changes)
+    return (
+        f"INSERT INTO {_changes(merged)} SELECT {comma(s)}, {values}"
+        f" FROM {dialect.batch_of(merged)} AS m JOIN {table.sql} AS o"
+        f" ON {same(of('o', identity), [f'm.{n}' for n in element_names(identity, 'p')])}"
+        f" JOIN {table.sql} AS s ON {same(of('s', identity), s)}"
+        f" WHERE m.rank > 1 AND ({useful}) GROUP BY {comma(s)}"
+    )
+
+
 def _update(dialect: Dialect, merged: Merged, entry: Entry) -> Operation:
     """Gives the survivors what was worked out.
 
@@ -250,7 +268,11 @@ def _update(dialect: Dialect, merged: Merged, entry: Entry) -> Operation:
     """
     table, identity = merged.table, merged.identity
     p = element_names(identity, "p")
-    sets = comma(f"{quote(c.column.name)} = v.v{i}" for i, c in enumerate(merged.changes, 1))
+    fills = policies.only_fills(merged.changes)
+    sets = comma(
+        f"{c} = coalesce(t.{c}, v.v{i})" if fills else f"{c} = v.v{i}"
+        for i, c in enumerate((quote(c.column.name) for c in merged.changes), 1)
+    )
     changed = " OR ".join(
         policies.changed(c, f"t.{quote(c.column.name)}", f"v.v{i}")
         for i, c in enumerate(merged.changes, 1)
@@ -277,7 +299,11 @@ def _update(dialect: Dialect, merged: Merged, entry: Entry) -> Operation:
 def _hold_references(merged: Merged) -> Iterator[str]:
     """Locks the rows that survivors will refer to."""
     table, identity = merged.table, merged.identity
-    place = {c.column.name: f"v.v{i}" for i, c in enumerate(merged.changes, 1)}
+    fills = policies.only_fills(merged.changes)
+    place = {
+        c.column.name: f"coalesce(s.{quote(c.column.name)}, v.v{i})" if fills else f"v.v{i}"
+        for i, c in enumerate(merged.changes, 1)
+    }
     here = same(of("s", identity), [f"v.{n}" for n in element_names(identity, "p")])
     for fk in table.foreign_keys:
         if set(fk.columns) & set(place):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from onerow.dialects.values import ColumnChange
@@ -80,6 +81,26 @@ def _json_objects(column: str, group: Group, kind: str) -> str:
         f" jsonb_typeof(o.{column}::jsonb) WHEN 'object' THEN o.{column}::jsonb ELSE '{{}}' END)"
         f" AS x(k, e) WHERE {group.where} ORDER BY x.k, m.rank) AS d)::{kind}, {fill})"
         f" ELSE {fill} END)"
+    )
+
+
+def only_fills(changes: Sequence[ColumnChange]) -> bool:
+    """Nothing but NULLs of the survivor is changed, in types of which there are arrays."""
+    return all(c.policy in ("fill", "error") and c.column.type_category != "A" for c in changes)
+
+
+def filler(change: ColumnChange) -> str:
+    """What the survivor takes where it holds NULL: the best row's, over rows `o` that go."""
+    column = f"o.{quote(change.column.name)}"
+    return f"(array_agg({column} ORDER BY m.rank) FILTER (WHERE {column} IS DISTINCT FROM NULL))[1]"
+
+
+def fills(change: ColumnChange, survivor: str, other: str) -> str:
+    """Whether a row has what the survivor lacks."""
+    column = quote(change.column.name)
+    return (
+        f"({survivor}.{column} IS NOT DISTINCT FROM NULL"
+        f" AND {other}.{column} IS DISTINCT FROM NULL)"
     )
 
 
