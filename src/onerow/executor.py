@@ -117,6 +117,7 @@ def _forward(run: Run) -> Outcome:
             _step(run, step)
         run.session.check_budget()
     with run.session.transaction():
+        run.session.journal.drop_empty_archives(run.id)
         run.session.journal.set_run(run.id, "done")
     return outcome_of(run, "done", message="Every step is done.")
 

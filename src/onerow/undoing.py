@@ -29,6 +29,7 @@ def take_back(
     """
     with errors(database), one_runner(database, limits) as session:
         record = _find(session, run_id)
+        _refuse_pruned(session, record)
         if record.status == "undone" and not force:
             return Outcome(
                 run=record.id, status="undone", message=f"Run {record.id} is undone already."
@@ -52,6 +53,15 @@ def _find(session: Session, run_id: str) -> RunRecord:
     if found is None:
         raise Refused(f"There is no run {run_id!r}.", hint=nearest(run_id, known))
     return found
+
+
+def _refuse_pruned(session: Session, record: RunRecord) -> None:
+    with session.reading():
+        pruned = session.journal.pruned(record.id)
+    if pruned is not None:
+        raise Refused(
+            f"The archive of run {record.id} was pruned on {pruned:%Y-%m-%d}: it cannot be undone."
+        )
 
 
 def _backward(run: Run, *, force: bool) -> Outcome:

@@ -29,6 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "decisions",
         "session",
         "archive",
+        "archives",
         "folding",
         "merging",
         "restoring",

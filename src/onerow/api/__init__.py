@@ -9,6 +9,7 @@ from pathlib import Path
 
 from onerow import backup as backups
 from onerow import decisions
+from onerow.api.archive import archive_list, archive_prune, archive_show
 from onerow.api.emission import write_alembic
 from onerow.api.inputs import (
     Address,
@@ -304,6 +305,9 @@ __all__ = [
     "Proof",
     "Step",
     "apply",
+    "archive_list",
+    "archive_prune",
+    "archive_show",
     "check",
     "fails",
     "list_probes",

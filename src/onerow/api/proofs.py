@@ -55,14 +55,17 @@ def _nothing_lost(database: Database) -> list[Proof]:
         return [
             _archive_proof(journal, r)
             for r in runs
-            if r.status == "done" and journal.archives(r.id)
+            if r.status == "done" and (journal.archives(r.id) or journal.pruned(r.id))
         ]
 
 
 def _archive_proof(journal: Journal, run: RunRecord) -> Proof:
     """The archive holds exactly the rows that the journal says were taken."""
-    archives = journal.archives(run.id)
+    archives, pruned = journal.archives(run.id), journal.pruned(run.id)
     written = sum(o.rows for o in journal.operations(run.id))
+    if pruned is not None:
+        told = f"its archive of {count(written, 'row')} was pruned on {pruned:%Y-%m-%d}"
+        return Proof(rule=f"run {run.id}", ok=True, message=f"{told}; it cannot be undone")
     held = sum(journal.archived_count(a) for a in archives.values())
     return Proof(
         rule=f"run {run.id}",

@@ -51,6 +51,9 @@ class Journal:
         table = self.tables.migration
         return bool(inspector.has_table(table.name, schema=table.schema))
 
+    def version(self) -> int:
+        return self.connection.scalar(sa.select(sa.func.max(self.tables.migration.c.version))) or 0
+
     def create(self) -> None:
         """Makes the journal, or brings it up to this version."""
         if self.dialect == "postgresql":
@@ -61,7 +64,7 @@ class Journal:
             if not found:
                 run(self.connection, "CREATE SCHEMA onerow")
         self.tables.migration.create(self.connection, checkfirst=True)
-        done = self.connection.scalar(sa.select(sa.func.max(self.tables.migration.c.version))) or 0
+        done = self.version()
         if done > len(MIGRATIONS):
             raise OnerowError("The journal was written by a newer onerow.", hint="Update onerow.")
         for version, migrate in enumerate(MIGRATIONS[done:], done + 1):
@@ -208,6 +211,41 @@ class Journal:
             )
         )
         return Name("onerow" if self.dialect == "postgresql" else "main", name)
+
+    def pruned(self, run_id: str) -> datetime | None:
+        """When the archive of a run was dropped; None where it was not."""
+        if self.version() < 2:
+            return None
+        at = sa.select(self.tables.pruned.c.pruned_at).where(self.tables.pruned.c.run_id == run_id)
+        found: datetime | None = self.connection.scalar(at)
+        return found
+
+    def prune(self, run_id: str) -> int:
+        """Drops the archive tables of a run. Returns their number."""
+        archives = self.archives(run_id)
+        for archive in archives.values():
+            run(self.connection, f"DROP TABLE {archive.sql}")
+        table = self.tables.archive
+        self.connection.execute(table.delete().where(table.c.run_id == run_id))
+        self.connection.execute(
+            self.tables.pruned.insert().values(run_id=run_id, pruned_at=datetime.now(UTC))
+        )
+        return len(archives)
+
+    def drop_empty_archives(self, run_id: str) -> None:
+        """Drops the archive tables of a run that nothing was put into."""
+        table = self.tables.archive
+        used = {o.table for o in self.operations(run_id)}
+        for name, archive in self.archives(run_id).items():
+            if name not in used:
+                run(self.connection, f"DROP TABLE {archive.sql}")
+                self.connection.execute(
+                    table.delete().where(
+                        table.c.run_id == run_id,
+                        table.c.schema_name == name.schema,
+                        table.c.table_name == name.name,
+                    )
+                )
 
     def next_numbers(self, run_id: str) -> tuple[int, int]:
         """The next free numbers of an operation and of a batch."""

@@ -65,6 +65,11 @@ class Tables:
             sa.Column("rows", sa.BigInteger, nullable=False),
             sa.Column("undone", sa.Boolean, nullable=False),
         )
+        self.pruned = table(
+            "pruned",
+            sa.Column("run_id", sa.Text, primary_key=True),
+            sa.Column("pruned_at", time, nullable=False),
+        )
         self.left_alone = table(
             "left_alone",
             sa.Column("run_id", sa.Text, primary_key=True),
@@ -74,7 +79,17 @@ class Tables:
         )
 
 
+def _first(connection: Connection, tables: Tables) -> None:
+    """What version 1 had."""
+    later = {tables.pruned}
+    first = [t for t in tables.metadata.sorted_tables if t not in later]
+    tables.metadata.create_all(connection, tables=first)
+
+
+def _pruned(connection: Connection, tables: Tables) -> None:
+    """Runs whose archive was dropped are remembered as such."""
+    tables.pruned.create(connection)
+
+
 #: One function a version; a version that was released is never changed.
-MIGRATIONS: tuple[Callable[[Connection, Tables], None], ...] = (
-    lambda connection, tables: tables.metadata.create_all(connection),
-)
+MIGRATIONS: tuple[Callable[[Connection, Tables], None], ...] = (_first, _pruned)
