@@ -19,7 +19,7 @@ from tests.cli.conftest import plant
 from tests.cli.shell import RULES, Shell, environment
 from tests.support.sandbox import Sandbox
 
-VERBS = ("init", "check", "plan", "apply", "status", "verify", "undo", "spool", "demo")
+VERBS = ("init", "check", "plan", "apply", "status", "verify", "undo", "archive", "spool", "demo")
 
 
 def test_options_on_either_side(shell: Shell, sqlite_box: Sandbox) -> None:
@@ -152,7 +152,7 @@ def test_examples_run(shell: Shell, sqlite_url: str, example: str) -> None:
     )
     words = shlex.split(example)[1:]
     run_id = ""
-    if words[0] in ("undo", "status", "verify"):
+    if words[0] in ("undo", "status", "verify", "archive"):
         run_id = shell("apply", "--json").json["run"]
     if "plan.json" in words and words[0] == "apply":
         shell("plan", "--out", "plan.json")
