@@ -131,9 +131,9 @@ def _step(run: Run, step: Step) -> None:
         # A build of an index is watched by one who sees its phases, too.
         with nullcontext() if step.kind == "create_index" else waiting_told(run, step):
             _WAYS[mode](run, step)
-    except (Stopped, Refused) as stop:
+    except (Stopped, Refused, KeyboardInterrupt) as stop:
         run.session.connection.rollback()
-        run.note(step, "stopped", message=str(stop))
+        run.note(step, "stopped", message=str(stop) or "Interrupted.")
         raise
     except DBAPIError as error:
         if not run.session.connection.invalidated:

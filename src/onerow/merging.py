@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from onerow.archive import archives_of, perform
-from onerow.database import driver_text, is_lock_failure, is_unique_violation, run
+from onerow.database import driver_text, is_unique_violation, run
 from onerow.dialects import MergeSpec
 from onerow.dialects.collisions import may_lack_target
 from onerow.dialects.folds import fold_tables
@@ -152,22 +152,23 @@ def _batch(
     last: int,
 ) -> int:
     """One transaction: lock, rank, merge, re-point, archive, delete, and its entry."""
-    for attempt in range(1, session.limits.lock_tries + 1):
+    tries = UNIQUE_TRIES if spec.folds else 1
+    while True:
         try:
-            with session.transaction(lock_timeout=session.limits.long_timeout * 2):
-                return _merge_groups(session, run_id, step, spec, archives, first, last)
+            return session.batch(
+                lambda: _merge_groups(session, run_id, step, spec, archives, first, last),
+                f"Rows of {spec.bound}",
+            )
         except DBAPIError as error:
-            if is_unique_violation(error) and (attempt >= UNIQUE_TRIES or not spec.folds):
+            if not is_unique_violation(error):
+                raise
+            tries -= 1
+            if not tries:
                 raise Stopped(
                     f"Merging {spec.bound} would break another unique key: {driver_text(error)}.",
                     hint="Settle these rows, or give their table a policy (`children`).",
                 ) from error
-            if not (is_lock_failure(error) or is_unique_violation(error)):
-                raise
-            time.sleep(backoff(attempt))
-    raise Stopped(
-        f"A batch of {spec.bound} could not lock its rows.", hint="`onerow apply` goes on."
-    )
+            time.sleep(backoff(UNIQUE_TRIES - tries))
 
 
 def _merge_groups(

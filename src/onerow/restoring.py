@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from onerow.database import code_of, driver_text, is_lock_failure, run
+from onerow.database import code_of, driver_text, run
 from onerow.dialects import Restore
 from onerow.dialects.phrases import quoted_names, unquote
 from onerow.errors import Stopped
 from onerow.journal import OperationRecord
 from onerow.measure import plain
 from onerow.schema import Snapshot, Table
-from onerow.session import Session, backoff, run_all
+from onerow.session import Session, run_all
 from onerow.sql import Name
 from onerow.triggers import without_triggers
 
@@ -34,16 +33,11 @@ def put_back(
 
     In one transaction, as they were done in one: nobody sees a group half restored.
     """
-    for attempt in range(1, session.limits.lock_tries + 1):
-        try:
-            with session.transaction(lock_timeout=session.limits.long_timeout * 2):
-                return _put_batch_back(session, run_id, batch, snapshot, force=force)
-        except DBAPIError as error:
-            if not is_lock_failure(error):
-                raise
-            time.sleep(backoff(attempt))
     tables = ", ".join(sorted({str(o.table) for o in batch}))
-    raise Stopped(f"Rows of {tables} could not be locked.", hint="Run the undo again.")
+    return session.batch(
+        lambda: _put_batch_back(session, run_id, batch, snapshot, force=force),
+        f"Rows of {tables}",
+    )
 
 
 def _put_batch_back(

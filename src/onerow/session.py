@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from onerow.database import Database, is_lock_failure, run
 from onerow.dialects import Dialect, dialect
 from onerow.errors import AnotherRunner, Stopped
+from onerow.interrupt import finishing
 from onerow.journal import Journal, advisory_lock_sql
 from onerow.pooler import refuse_pooler
 from onerow.throttle import POLL, Throttle
@@ -212,6 +213,33 @@ class Session:
             f"{self.held_up_by or 'somebody holds it'}.",
             hint=f"`{self.again}` tries again.",
         )
+
+    def batch(self, work: Callable[[], T], what: str) -> T:
+        """Run one batch in one transaction, and again while others hold its rows.
+
+        Ctrl-C waits for its end, so that what was done is not done twice.
+
+        Args:
+            what: its rows, for the message.
+
+        Raises:
+            Stopped: every try was in vain.
+            KeyboardInterrupt: after the batch, or after a try that was in vain.
+        """
+        with finishing() as asked:
+            for attempt in range(1, self.limits.lock_tries + 1):
+                try:
+                    with self.transaction(lock_timeout=self.limits.long_timeout * 2):
+                        return work()
+                except DBAPIError as error:
+                    if not is_lock_failure(error):
+                        raise
+                    if asked():
+                        break
+                    time.sleep(backoff(attempt))
+            if not asked():
+                raise Stopped(f"{what} could not be locked.", hint=f"`{self.again}` goes on.")
+        raise KeyboardInterrupt
 
     def _long_timeout(self) -> float:
         """A try that outlasts deadlock_timeout, whatever the server has there."""

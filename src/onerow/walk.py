@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from sqlalchemy.exc import DBAPIError
 
-from onerow.database import driver_text, is_lock_failure, run
-from onerow.errors import Stopped
+from onerow.database import driver_text, run
 from onerow.schema import Snapshot, Table
-from onerow.session import Session, backoff
+from onerow.session import Session
 from onerow.sql import comma, quote
 
 #: Does the rows that meet a condition, in the transaction that is open; returns how many.
@@ -49,7 +49,7 @@ def walk(session: Session, leaf: Table, visit: Visit, tell: Tell) -> int:
     for condition in steps:
         session.breathe()
         began = time.monotonic()
-        count = _batch(session, leaf, visit, condition)
+        count = session.batch(partial(visit, condition), f"Rows of {leaf}")
         pace.learn(time.monotonic() - began)
         done, since = done + count, since + count
         if since > max(VACUUM_LEAST, VACUUM_SHARE * (leaf.estimated_rows or 0)):
@@ -61,18 +61,6 @@ def walk(session: Session, leaf: Table, visit: Visit, tell: Tell) -> int:
         if count:
             tell(count, "")
     return done
-
-
-def _batch(session: Session, leaf: Table, visit: Visit, condition: str) -> int:
-    for attempt in range(1, session.limits.lock_tries + 1):
-        try:
-            with session.transaction(lock_timeout=session.limits.long_timeout * 2):
-                return visit(condition)
-        except DBAPIError as error:
-            if not is_lock_failure(error):
-                raise
-            time.sleep(backoff(attempt))
-    raise Stopped(f"A batch of {leaf} could not lock its rows.", hint="`onerow apply` goes on.")
 
 
 class _Pace:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import select
@@ -222,9 +223,9 @@ def test_waits_and_says_for_whom(shell: Shell, pg_box: Sandbox) -> None:
     shell.rules()
     url = ("--url", pg_box.url)
     with psycopg.connect(pg_box.url, application_name="report-job") as other:
-        other.execute("SELECT 1 FROM selection LIMIT 1")
+        other.execute("UPDATE selection SET day = day WHERE workout_id = 25")
         process = shell.start("apply", *url, "--json")
-        said = _wait_for(process, "(report-job) holds it up")
+        said = _wait_for(process, "(report-job, idle in transaction) holds it up")
         assert "Build the unique index" in said
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
@@ -240,6 +241,38 @@ def test_waits_and_says_for_whom(shell: Shell, pg_box: Sandbox) -> None:
     assert shell("verify", *url).code == 0
 
 
+def test_interrupted_in_a_batch(shell: Shell, pg_box: Sandbox) -> None:
+    """Ctrl-C while a batch is at work: it comes to its end and stays, and nothing after it."""
+    shell.rules()
+    url = ("--url", pg_box.url)
+    with psycopg.connect(pg_box.url, application_name="report-job") as other:
+        other.execute("UPDATE tag SET selection_id = selection_id")
+        process = shell.start("apply", *url, "--json")
+        _wait_for(process, "(report-job, idle in transaction) holds it up")
+        _wait_for_lock(pg_box)
+        process.send_signal(signal.SIGINT)
+        other.rollback()
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 1, err
+    assert "Interrupted" in err
+    merge = next(s for s in json.loads(out)["steps"] if s["rows"])
+    assert (merge["status"], merge["rows"]) == ("stopped", PAIRS)
+    assert pg_box.count("selection") == 25
+    call = shell("apply", *url, "--json")
+    assert (call.code, call.json["status"], call.json["archived"]) == (0, "done", PAIRS)
+
+
+def _wait_for_lock(box: Sandbox) -> None:
+    """Until onerow has begun another try: one that fails takes Ctrl-C at once."""
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'onerow'"
+        " AND wait_event_type = 'Lock' AND now() - query_start < '1 second'"
+    )
+    deadline = time.monotonic() + 20
+    while not box.value(waiting) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
 def test_undo_waits_and_is_interrupted(shell: Shell, pg_box: Sandbox) -> None:
     """An undo says for whom it waits; Ctrl-C stops it, and it is gone on with by its own verb."""
     shell.rules()
@@ -249,7 +282,7 @@ def test_undo_waits_and_is_interrupted(shell: Shell, pg_box: Sandbox) -> None:
     with psycopg.connect(pg_box.url, application_name="report-job") as other:
         other.execute("LOCK TABLE selection IN SHARE MODE")
         process = shell.start("undo", *url)
-        _wait_for(process, "(report-job) holds it up")
+        _wait_for(process, "(report-job, idle in transaction) holds it up")
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert process.returncode in (1, 130), err
@@ -268,7 +301,7 @@ def test_another_runner(shell: Shell, pg_box: Sandbox) -> None:
         other.execute("UPDATE tag SET selection_id = selection_id")
         process = shell.start("apply", *url)
         # A batch that waits for the rows of another transaction says for whose, too.
-        said = _wait_for(process, "(report-job) holds it up")
+        said = _wait_for(process, "(report-job, idle in transaction) holds it up")
         assert "Build the unique index" not in said
         second = shell("apply", *url, "--json")
         assert (second.code, second.json["status"]) == (1, "refused")
