@@ -210,3 +210,12 @@ def test_bodies_are_sessions_functions() -> None:
     for case in CASES:
         for body in case.workers:
             assert body.__annotations__["session"] in (Session, "Session")
+
+
+def test_page_is_of_the_gallery() -> None:
+    """The page shows these cases, their code and their numbers."""
+    from docs.races.gallery import page
+
+    if UPDATE:
+        page.PAGE.write_text(page.write(), encoding="utf-8")
+    assert page.PAGE.read_text(encoding="utf-8") == page.write()

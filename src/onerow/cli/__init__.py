@@ -21,7 +21,19 @@ from onerow.cli._failure import tell
 from onerow.cli._verb import global_options
 
 #: As one uses them; verbs that are not named here come after.
-_ORDER = ("init", "check", "plan", "apply", "status", "verify", "undo", "archive", "spool", "demo")
+_ORDER = (
+    "init",
+    "check",
+    "plan",
+    "apply",
+    "status",
+    "verify",
+    "undo",
+    "archive",
+    "race",
+    "spool",
+    "demo",
+)
 
 
 class Verbs(click.Group):

@@ -17,11 +17,11 @@ ROWS = 3
 GAP = "  "
 
 
-def failure_table(failure: Failure) -> str:
+def failure_table(failure: Failure, width: int = WIDTH) -> str:
     """The whole report: what failed, the schedule step by step, the rows afterwards, the script."""
     parts = [
         headline(failure),
-        "\n".join(_side_by_side(failure)),
+        "\n".join(_side_by_side(failure, width)),
         *(_state(s) for s in failure.state),
         f"Schedule: {failure.script}",
     ]
@@ -33,9 +33,9 @@ def headline(failure: Failure) -> str:
     return f"{failure.verdict}{name}: {failure.reason}"
 
 
-def _side_by_side(failure: Failure) -> Iterator[str]:
+def _side_by_side(failure: Failure, total: int) -> Iterator[str]:
     count = len(failure.names)
-    width = (WIDTH - 4 - len(GAP) * (count - 1)) // count
+    width = (total - 4 - len(GAP) * (count - 1)) // count
     heads = [f"{letter(i)}: {name}"[:width] for i, name in enumerate(failure.names)]
     yield _line("", heads, width)
     yield _line("", ["─" * width] * count, width)

@@ -1,0 +1,141 @@
+"""The write library's verbs, explored: no schedule of their statements breaks a key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+from sqlalchemy.orm import Session
+
+from onerow import Key
+from onerow.race import Result, explore, one_row
+from onerow.write import (
+    Retry,
+    bulk_upsert,
+    get_or_create,
+    patch,
+    restore_or_create,
+    singleton,
+    transactional,
+    upsert,
+)
+
+metadata = sa.MetaData()
+items = sa.Table(
+    "verb_items",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("slug", sa.Text, nullable=False),
+    sa.Column("n", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("version", sa.Integer, nullable=False, server_default="0"),
+    sa.UniqueConstraint("slug", name="verb_items_slug"),
+)
+pages = sa.Table(
+    "verb_pages",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("slug", sa.Text, nullable=False),
+    sa.Column("deleted_at", sa.DateTime),
+)
+sa.Index(
+    "verb_pages_live",
+    pages.c.slug,
+    unique=True,
+    postgresql_where=pages.c.deleted_at.is_(None),
+    sqlite_where=pages.c.deleted_at.is_(None),
+)
+settings = sa.Table(
+    "verb_settings",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("n", sa.Integer, nullable=False, server_default="0"),
+)
+sa.Index("verb_settings_one", sa.text("(1)"), unique=True, _table=settings)
+
+ITEM = Key(items, "slug")
+PAGE = Key(pages, "slug", where=pages.c.deleted_at.is_(None))
+LEVELS = ("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")
+
+
+def use_upsert(session: Session) -> None:
+    upsert(session, ITEM, {"slug": "a", "n": 1}, update=("n",))
+
+
+def use_get_or_create(session: Session) -> None:
+    get_or_create(session, ITEM, {"slug": "a"}, defaults={"n": 1})
+
+
+def use_patch(session: Session) -> None:
+    patch(session, ITEM, {"slug": "there"}, {"n": 7})
+
+
+def use_restore(session: Session) -> None:
+    restore_or_create(session, PAGE, {"slug": "home"})
+
+
+def use_singleton(session: Session) -> None:
+    singleton(session, settings, defaults={"n": 1})
+
+
+def use_bulk(session: Session) -> None:
+    bulk_upsert(session, ITEM, [{"slug": "a", "n": 1}, {"slug": "b", "n": 1}], update=("n",))
+
+
+VERBS = (use_upsert, use_get_or_create, use_patch, use_restore, use_singleton, use_bulk)
+
+
+def setup(connection: Connection) -> None:
+    for table in (items, pages, settings):
+        connection.execute(table.delete())
+    connection.execute(items.insert().values(slug="there"))
+    connection.execute(pages.insert().values(slug="home", deleted_at=sa.func.now()))
+
+
+def all_keys_hold(connection: Connection) -> bool:
+    for key in (ITEM, PAGE, Key(settings)):
+        one_row(key)(connection)
+    return True
+
+
+def holding(engine: Engine, verb: Callable[[Session], None], workers: int, **more: Any) -> Result:
+    """Explore a verb under `transactional`."""
+    level = more.pop("level", None)
+
+    def worker(factory: Any) -> None:
+        transactional(factory, retry=Retry(attempts=8), isolation=level)(verb)()
+
+    return explore(engine, [worker] * workers, setup=setup, invariant=all_keys_hold, **more)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tables(pg: Engine, lite: Engine) -> None:
+    for engine in (pg, lite):
+        metadata.create_all(engine)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("verb", VERBS, ids=lambda v: v.__name__.removeprefix("use_"))
+def test_two_workers(pg: Engine, verb: Any, level: str) -> None:
+    """Two workers, every schedule, at every isolation level: it holds, and nothing is raised."""
+    result = holding(pg, verb, 2, level=level)
+    assert (result.verdict, result.exhausted) == ("holds", True), result
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda v: v.__name__.removeprefix("use_"))
+def test_two_workers_on_sqlite(lite: Engine, verb: Any) -> None:
+    """The same on SQLite, where writers take turns."""
+    result = holding(lite, verb, 2)
+    assert (result.verdict, result.exhausted) == ("holds", True), result
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("verb", VERBS, ids=lambda v: v.__name__.removeprefix("use_"))
+def test_three_workers(pg: Engine, verb: Any) -> None:
+    """Three workers with at most two preemptions: it holds."""
+    result = holding(pg, verb, 3, preemptions=2)
+    assert (result.verdict, result.bound) == ("holds", 2), result
