@@ -194,9 +194,112 @@ def test_connection_behind_our_back_is_no_pass(pg: Engine) -> None:
         with psycopg.connect(address) as connection:
             connection.execute("INSERT INTO users (email) VALUES ('a')")
 
+    def partly_raw(factory: Any) -> None:
+        careful_writer(factory)
+        raw(factory)
+
     result = explore(pg, [raw, writer], setup=setup)
     assert result.verdict == "inconclusive"
     assert "without a statement" in result.reason
+    result = explore(pg, [partly_raw, writer], setup=setup)
+    assert result.verdict == "inconclusive"
+    assert "A opened a connection that SQLAlchemy did not" in result.reason
+    assert psycopg.connect == psycopg.Connection.connect
+
+
+def test_raw_connection_to_a_file_is_no_pass(lite: Engine) -> None:
+    """The same on SQLite."""
+    import sqlite3
+
+    def partly_raw(factory: Any) -> None:
+        careful_writer(factory)
+        sqlite3.connect(lite.url.database or "").close()
+
+    result = explore(lite, [partly_raw, careful_writer], setup=setup)
+    assert result.verdict == "inconclusive"
+    assert "opened a connection" in result.reason
+    assert explore(lite, [careful_writer] * 2, setup=setup).verdict == "holds"
+
+
+def test_an_open_connection_of_others_is_no_pass(pg: Engine) -> None:
+    """Somebody else who begins to work on the database while it is explored is noticed."""
+    import psycopg
+
+    address = pg.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    others: list[psycopg.Connection[Any]] = []
+
+    def disturbed(connection: Connection) -> None:
+        setup(connection)
+        if not others:
+            others.append(psycopg.connect(address, application_name="somebody"))
+
+    result = explore(pg, [careful_writer] * 2, setup=disturbed)
+    others[0].close()
+    assert result.verdict == "inconclusive"
+    assert "somebody" in result.reason
+
+
+def test_application_warms_up(pg: Engine) -> None:
+    """What workers do only once in a process does not count."""
+    cache: list[int] = []
+
+    def cached(factory: Any) -> None:
+        with factory() as session:
+            if not cache:
+                session.execute(sa.text("SELECT 1"))
+                cache.append(1)
+        careful_writer(factory)
+
+    assert explore(pg, [cached, cached], setup=setup).verdict == "holds"
+
+
+def test_worker_that_is_never_the_same(pg: Engine) -> None:
+    """A worker that does something else each time cannot be explored, which is said."""
+    import itertools
+
+    counter = itertools.count()
+
+    def moody(factory: Any) -> None:
+        for _ in range(next(counter) % 7):
+            with factory() as session:
+                session.execute(sa.text("SELECT 1"))
+        careful_writer(factory)
+
+    result = explore(pg, [moody, careful_writer], setup=setup)
+    assert result.verdict == "inconclusive"
+    assert "does not do the same each time" in result.reason
+
+
+def test_endless_worker_is_no_pass(pg: Engine) -> None:
+    """A worker that polls for ever is ended after so many steps."""
+
+    def polling(factory: Any) -> None:
+        import time
+
+        while True:
+            with factory() as session:
+                session.execute(sa.select(users.c.id)).all()
+            time.sleep(1)
+
+    result = explore(pg, [polling, careful_writer], setup=setup, max_steps=40)
+    assert result.verdict == "inconclusive"
+    assert "did not end within 40 steps" in result.reason
+
+
+def test_transaction_left_open_is_told(pg: Engine) -> None:
+    """A worker that keeps its transaction open blocks the other; that is said, and ended."""
+    kept: list[Any] = []
+
+    def leaking(factory: Any) -> None:
+        session = factory()
+        session.execute(sa.insert(keyed).values(email="a"))
+        kept.append(session)
+
+    result = explore(pg, [leaking, careful_writer], setup=setup, stall=1)
+    for session in kept:
+        session.invalidate()
+    assert result.verdict == "inconclusive"
+    assert "transaction left open" in result.reason
 
 
 def test_sleeps_take_no_time(pg: Engine) -> None:

@@ -370,7 +370,7 @@ def _of_tree(tree: Any) -> Footprint | None:
     locks = [bool(lock.args.get("update")) for lock in tree.find_all(exp.Lock)]
     shares = frozenset(tables) if locks and not all(locks) else NONE
     writes = frozenset(written) | (frozenset(tables) if any(locks) else NONE) | advisory
-    return Footprint(reads=frozenset(tables) - writes, shares=shares, writes=writes)
+    return Footprint(reads=frozenset(tables) - writes - shares, shares=shares, writes=writes)
 
 
 def _target(write: Any) -> str:

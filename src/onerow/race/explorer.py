@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +21,8 @@ from onerow.race.world import Invariant, Setup, Worker, World, name_of
 
 #: How often a schedule is repeated when the server decides otherwise than it usually does.
 REPEATS = 12
+#: Runs of an exploration in which a worker did something else than before; a cache may run out.
+FORGIVEN = 3
 LEAST, MOST = 2, 4
 UNSTEADY = "a worker does not do the same each time, so its schedules cannot be told apart"
 
@@ -81,9 +84,8 @@ def explore(
     )
     search = Search(bound=preemptions, prune=prune, seed=seed)
     with world.opened():
-        serial = getattr(invariant, "learn", None)
-        if serial is not None:
-            _learn_serial(world, serial)
+        if trouble := _warm_up(world):
+            return Result("inconclusive", trouble, bound=preemptions)
         return _Exploration(
             world, search, allow, keep_going, max_schedules, max_seconds, minimise
         ).run()
@@ -125,9 +127,8 @@ def replay(
         most_steps=max_steps,
     )
     with world.opened():
-        serial = getattr(invariant, "learn", None)
-        if serial is not None:
-            _learn_serial(world, serial)
+        if trouble := _warm_up(world):
+            return Result("inconclusive", trouble)
         return _replay(world, choices, allow)
 
 
@@ -169,15 +170,26 @@ def _check_workers(engine: Any, workers: Sequence[Worker]) -> None:
             )
 
 
-def _learn_serial(world: World, learn: Any) -> None:
-    """The end states of all serial orders, for `invariants.serializable`."""
-    import itertools
+def _warm_up(world: World) -> str:
+    """Runs the workers one after the other, which counts for nothing.
 
-    for order in itertools.permutations(range(len(world.workers))):
+    What they do only once in a process (read the catalog, fill a cache) is done then, so that
+    every schedule begins alike. `invariants.serializable` learns from every serial order.
+
+    Returns:
+        what keeps them from being explored at all; '' if nothing does.
+    """
+    learn = getattr(world.invariant, "learn", None)
+    orders = list(itertools.permutations(range(len(world.workers))))
+    for order in orders if learn is not None else orders[:1]:
         world.prepare_run()
-        world.run().go(_InOrder(order))
-        with world.connection() as connection:
-            learn(connection)
+        trace = world.run().go(_InOrder(order))
+        if trace.trouble:
+            return trace.trouble
+        if learn is not None:
+            with world.connection() as connection:
+                learn(connection)
+    return ""
 
 
 class _InOrder:
@@ -244,6 +256,8 @@ class _Exploration:
         self.minimise = minimise
         self.result = Result("holds", bound=search.bound)
         self.began = time.monotonic()
+        self.diverged = 0
+        self._unsteady = ""
 
     def run(self) -> Result:
         while self.search and not self._spent():
@@ -289,6 +303,9 @@ class _Exploration:
                 trace = self.world.run().go(policy)
             except Diverged:
                 self._unsteady = UNSTEADY
+                self.diverged += 1
+                if self.diverged > FORGIVEN:
+                    return None
             else:
                 if not trace.skewed:
                     return trace, policy

@@ -76,9 +76,11 @@ class Session:
         self.pid: int | None = None
         self.pids: set[int] = set()
         self.abandoned = False
+        self.parked = False  #: the worker's own knowledge; `state` is the scheduler's
         self.give_up_file = False  #: let the application have its SQLITE_BUSY
         self.problem = ""
         self.error: BaseException | None = None
+        self.raw = 0  #: connections that it opened itself
         self.naps = 0  #: sleeps since another session moved
         self.sleeps = 0
         self.in_transaction = False
@@ -90,7 +92,7 @@ class Session:
     def gate(self, operation: Operation) -> None:
         """Wait here until the schedule says that it is this session's turn."""
         if not self.abandoned:
-            if self.state is not State.RUNNING:
+            if self.parked:
                 self.problem = "runs two statements at once"
                 return
             self.pending = operation
@@ -103,6 +105,12 @@ class Session:
             raise Abandoned
 
     def park(self, state: State) -> None:
+        """Report, and wait for `resume`."""
+        self.parked = True
+        self._wait(state)
+        self.parked = False
+
+    def _wait(self, state: State) -> None:
         if in_greenlet():
             loop = asyncio.get_running_loop()
             future: asyncio.Future[None] = loop.create_future()
@@ -160,7 +168,6 @@ class Gates:
         self.prepare = prepare
         self.same_database = same_database
         self.strays: list[str] = []
-        self.opened = 0
         self.pids: set[int] = set()  #: of every connection that SQLAlchemy opened
 
     @contextmanager
@@ -188,7 +195,7 @@ class Gates:
     # -- the pool
 
     def _connect(self, _dbapi: Any, record: Any) -> None:
-        self.opened += 1
+        count_raw(-1)
         if (pid := pid_of(record.driver_connection)) is not None:
             self.pids.add(pid)
 
@@ -405,6 +412,13 @@ def pid_of(driver: Any) -> int | None:
             return int(ask())
     info = getattr(driver, "info", None)
     return getattr(info, "backend_pid", None)
+
+
+def count_raw(change: int) -> None:
+    """For `watched_drivers`: a worker opened a connection, or the pool did it for it."""
+    session = current.get()
+    if session is not None:
+        session.raw += change
 
 
 def napping() -> bool:

@@ -32,6 +32,7 @@ class Oracle(Protocol):
     def prepare(self, dbapi: Any, record: Any) -> dict[str, Any]: ...
     def waits(self, pids: Collection[int]) -> Waits: ...
     def strangers(self, known: Collection[int]) -> list[str]: ...
+    def in_transaction(self, pids: Collection[int]) -> set[int]: ...
     def cancel(self, pid: int) -> None: ...
     def close(self) -> None: ...
 
@@ -97,6 +98,14 @@ class PostgreSQL:
         mine = {*known, self.pid, *self.earlier}
         return [str(r[1]) for r in self._ask(_CLIENTS) if int(r[0]) not in mine]
 
+    def in_transaction(self, pids: Collection[int]) -> set[int]:
+        """Those of the processes whose transaction is still open."""
+        if not pids:
+            return set()
+        listed = ",".join(str(int(p)) for p in pids)
+        sql = f"SELECT pid FROM pg_stat_activity WHERE pid IN ({listed}) AND state <> 'idle'"
+        return {int(r[0]) for r in self._ask(sql)}
+
     def cancel(self, pid: int) -> None:
         self._ask(f"SELECT pg_terminate_backend({int(pid)})")
 
@@ -126,6 +135,9 @@ class SQLite:
 
     def strangers(self, known: Collection[int]) -> list[str]:
         return []
+
+    def in_transaction(self, pids: Collection[int]) -> set[int]:
+        return set()
 
     def cancel(self, pid: int) -> None:
         """Nothing waits inside SQLite: the timeout is none."""

@@ -40,7 +40,9 @@ class Node:
         trace: the run so far.
         enabled: sessions at a gate.
         last: the session that moved last, None at the start.
-        footprints: what the next step of each enabled session touches, and the one just made.
+        footprints: what the next step of each enabled session touches.
+        words: the first word of each of these steps: SELECT, COMMIT, …
+        made: what the step touched that was just made.
     """
 
     def __init__(self, trace: Trace, enabled: list[int], last: int | None) -> None:
@@ -48,6 +50,7 @@ class Node:
         self.enabled = enabled
         self.last = last
         self.footprints: dict[int, Footprint] = {}
+        self.words: dict[int, str] = {}
         self.made: Footprint | None = None
 
 
@@ -189,6 +192,7 @@ class Run:
             node = Node(self.trace, enabled, last)
             node.made = made
             node.footprints = {i: self._footprint(self.sessions[i]) for i in enabled}
+            node.words = {i: _word(self.sessions[i]) for i in enabled}
             chosen = policy.choose(node)
             if last is not None and chosen != last and last in enabled:
                 self.trace.preemptions += 1
@@ -228,10 +232,10 @@ class Run:
         for other in self.sessions:
             if other is not session:
                 other.naps = 0
-        session.resume()
         for other in waiting:
             if other.state is State.BLOCKED:
                 other.state = State.RUNNING
+        session.resume()
         self._settle()
         self._offer_the_file(session)
         if holds and session.step is not None and session.step.waited:
@@ -425,9 +429,25 @@ class Run:
             if state is not State.DONE:
                 session.resume()
 
+    def _open_transactions(self) -> str:
+        """Workers that left a transaction open behind them: it would hold up the next run."""
+        left = [s for s in self.sessions if s.in_transaction and s.pid is not None]
+        still = self.oracle.in_transaction([s.pid for s in left if s.pid is not None])
+        names = ", ".join(letter(s.index) for s in left if s.pid in still)
+        return f"{names} ended with a transaction left open" if names else ""
+
     def _close(self) -> None:
         self.trace.sleeps = sum(s.sleeps for s in self.sessions)
+        self.trace.trouble = self.trace.trouble or self._open_transactions()
+        raw = [letter(s.index) for s in self.sessions if s.raw > 0]
+        if raw and not self.trace.trouble:
+            self.trace.trouble = f"{', '.join(raw)} opened a connection that SQLAlchemy did not"
         if not self.trace.trouble and (others := self.oracle.strangers(self.known())):
             self.trace.trouble = (
                 f"a connection that SQLAlchemy did not open is at work ({others[0]})"
             )
+
+
+def _word(session: Session) -> str:
+    words = session.pending.sql.split(maxsplit=1) if session.pending else []
+    return words[0].upper() if words else ""

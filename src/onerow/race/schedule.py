@@ -17,7 +17,7 @@ import itertools
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from onerow.race.dependency import Footprint, dependent
 
@@ -28,6 +28,7 @@ class Moment(Protocol):
     enabled: list[int]
     last: int | None
     footprints: dict[int, Footprint]
+    words: dict[int, str]
     made: Footprint | None
 
 
@@ -39,6 +40,11 @@ class Task:
     order: float
     prefix: tuple[int, ...] = field(compare=False)
     asleep: frozenset[int] = field(compare=False, default=frozenset())
+    words: tuple[str, ...] = field(compare=False, default=())  #: what is done at each choice
+
+
+#: Preemptions, choices, who is asleep, what is done at each choice.
+Branch: TypeAlias = tuple[int, tuple[int, ...], frozenset[int], tuple[str, ...]]
 
 
 class Diverged(Exception):
@@ -68,15 +74,13 @@ class Search:
     def pop(self) -> Task:
         return heapq.heappop(self._heap)
 
-    def put_back(self, task: Task) -> None:
-        heapq.heappush(self._heap, task)
-
-    def add(self, preemptions: int, prefix: tuple[int, ...], asleep: frozenset[int]) -> None:
+    def add(self, branch: Branch) -> None:
+        preemptions, prefix, asleep, words = branch
         if self.bound is not None and preemptions > self.bound:
             self.cut = True
             return
         order = self._random.random() if self._random else next(self._counter)
-        heapq.heappush(self._heap, Task(preemptions, order, prefix, asleep))
+        heapq.heappush(self._heap, Task(preemptions, order, prefix, asleep, words))
 
 
 class Exploring:
@@ -89,17 +93,19 @@ class Exploring:
         self._asleep = task.asleep
         self._footprints: Mapping[int, Footprint] = {}
         self._preemptions = 0
-        self._found: list[tuple[int, tuple[int, ...], frozenset[int]]] = []
+        self._found: list[Branch] = []
+        self._words: list[str] = []
         self.redundant = False
 
     def choose(self, node: Moment) -> int:
         place = len(self._taken)
         if place < len(self._task.prefix):
             chosen = self._task.prefix[place]
-            if chosen not in node.enabled:
+            if chosen not in node.enabled or node.words[chosen] != self._task.words[place]:
                 raise Diverged
         else:
             chosen = self._beyond(node)
+        self._words.append(node.words[chosen])
         self._footprints = dict(node.footprints)
         self._preemptions += _cost(node, chosen)
         self._taken.append(chosen)
@@ -127,14 +133,15 @@ class Exploring:
         asleep = self._asleep | {chosen}
         for other in sorted(set(candidates) - {chosen}):
             prefix = (*self._taken, other)
-            self._found.append((self._preemptions + _cost(node, other), prefix, asleep))
+            words = (*self._words, node.words[other])
+            self._found.append((self._preemptions + _cost(node, other), prefix, asleep, words))
             asleep = asleep | {other}
         return chosen
 
     def hand_over(self) -> None:
         """The run counts: its branches are to be run, too."""
-        for preemptions, prefix, asleep in self._found:
-            self._search.add(preemptions, prefix, asleep)
+        for branch in self._found:
+            self._search.add(branch)
 
 
 def _preferred(node: Moment, candidates: Sequence[int]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, cast
 
 from sqlalchemy import URL, Connection, Engine, create_engine
@@ -12,10 +13,11 @@ from sqlalchemy.orm import sessionmaker
 from sqlalchemy.pool import AssertionPool, SingletonThreadPool, StaticPool
 
 from onerow.errors import InputError
-from onerow.race.gate import Gates, napping, ours
+from onerow.race.gate import Gates, count_raw, napping, ours
 from onerow.race.oracle import Oracle, PostgreSQL, SQLite
 from onerow.race.runner import Launcher, Loop, Run, Threads
 from onerow.race.sleeps import virtual_sleep
+from onerow.race.strays import watched_drivers
 from onerow.race.verdict import TableState
 from onerow.sql import quote
 
@@ -72,6 +74,7 @@ class World:
             self._choose_admin(stack)
             stack.enter_context(self.gates.installed())
             stack.enter_context(virtual_sleep(napping))
+            stack.enter_context(watched_drivers(partial(count_raw, 1), partial(count_raw, -1)))
             self.oracle = stack.enter_context(self._oracle())
             self.launcher = stack.enter_context(self._launcher())
             yield self
