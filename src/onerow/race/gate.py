@@ -157,15 +157,18 @@ class Gates:
 
     Args:
         prepare: run once on every connection that a worker opens; returns what is noted of it.
+        hurry: run once on every connection that is for setup and invariant.
         same_database: whether an engine's work concerns the explored database.
     """
 
     def __init__(
         self,
         prepare: Callable[[Any, Any], dict[str, Any]],
+        hurry: Callable[[Any], None],
         same_database: Callable[[Engine], bool],
     ) -> None:
         self.prepare = prepare
+        self.hurry = hurry
         self.same_database = same_database
         self.strays: list[str] = []
         self.pids: set[int] = set()  #: of every connection that SQLAlchemy opened
@@ -202,8 +205,11 @@ class Gates:
     def _checkout(self, dbapi: Any, record: Any, _fairy: Any) -> None:
         session = current.get()
         if session is None:
+            if ours.get() and NOTE not in record.info:
+                record.info[NOTE] = {}
+                self.hurry(dbapi)
             return
-        if NOTE not in record.info:
+        if "pid" not in record.info.get(NOTE, {}):
             record.info[NOTE] = self.prepare(dbapi, record)
         self._adopt(session, record.info[NOTE])
 

@@ -18,7 +18,7 @@ COLUMN = 380  #: width of a session, in pixels
 LINE = 16
 LEFT = 40
 TOP = 56
-CHARACTERS = 50  #: of a line in a box
+CHARACTERS = 46  #: of a line in a box
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2330; --paper: #fff; --line: #aab; --box: #eef3fb;

@@ -6,6 +6,7 @@ ask: a worker meets SQLITE_BUSY and says so (`gate`).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from contextlib import closing
 from typing import Any, Protocol
@@ -18,6 +19,8 @@ from onerow.race.dependency import NONE, Facts
 #: Milliseconds; the session that closes a circle is then the victim, see `runner`.
 DEADLOCK_TIMEOUT = 2
 NO_PRIVILEGE = "42501"
+#: Seconds between looks at who else is connected; a look costs as much as a statement.
+LOOK_EVERY = 0.2
 
 #: pid -> the processes that it waits for.
 Waits = dict[int, tuple[int, ...]]
@@ -30,6 +33,7 @@ class Oracle(Protocol):
     deadlocks_are_quick: bool
 
     def prepare(self, dbapi: Any, record: Any) -> dict[str, Any]: ...
+    def hurry(self, dbapi: Any) -> None: ...
     def waits(self, pids: Collection[int]) -> Waits: ...
     def strangers(self, known: Collection[int]) -> list[str]: ...
     def in_transaction(self, pids: Collection[int]) -> set[int]: ...
@@ -49,6 +53,7 @@ class PostgreSQL:
         self.pid = int(self._ask("SELECT pg_backend_pid()")[0][0])
         self.deadlocks_are_quick = self._may_hurry()
         self.facts = postgresql_facts(self)
+        self._looked = 0.0
         self.earlier = {int(r[0]) for r in self._ask(_CLIENTS)}
 
     def _ask(self, sql: str) -> list[Any]:
@@ -73,8 +78,8 @@ class PostgreSQL:
 
         An asynchronous commit changes when the disk has it and nothing that sessions can see.
         """
+        self.hurry(dbapi)
         with closing(dbapi.cursor()) as cursor:
-            cursor.execute("SET synchronous_commit = off")
             if self.deadlocks_are_quick:
                 cursor.execute(f"SET deadlock_timeout = {DEADLOCK_TIMEOUT}")
             cursor.execute(
@@ -83,6 +88,12 @@ class PostgreSQL:
             pid, level = cursor.fetchone()
         dbapi.commit()
         return {"pid": int(pid), "level": level}
+
+    def hurry(self, dbapi: Any) -> None:
+        """Commits need not wait for the disk."""
+        with closing(dbapi.cursor()) as cursor:
+            cursor.execute("SET synchronous_commit = off")
+        dbapi.commit()
 
     def waits(self, pids: Collection[int]) -> Waits:
         """Who waits for whom, by the server's lock table; those who do not wait are left out."""
@@ -95,6 +106,10 @@ class PostgreSQL:
 
     def strangers(self, known: Collection[int]) -> list[str]:
         """Connections to this database that are not ours and have done something since we began."""
+        now = time.monotonic()
+        if now < self._looked + LOOK_EVERY:
+            return []
+        self._looked = now
         mine = {*known, self.pid, *self.earlier}
         return [str(r[1]) for r in self._ask(_CLIENTS) if int(r[0]) not in mine]
 
@@ -126,9 +141,14 @@ class SQLite:
 
     def prepare(self, dbapi: Any, _record: Any) -> dict[str, Any]:
         """With a timeout SQLite would sleep where nobody sees it."""
+        self.hurry(dbapi)
         with closing(dbapi.cursor()) as cursor:
             cursor.execute("PRAGMA busy_timeout = 0")
-        return {}
+        return {"pid": None}
+
+    def hurry(self, dbapi: Any) -> None:
+        with closing(dbapi.cursor()) as cursor:
+            cursor.execute("PRAGMA synchronous = off")
 
     def waits(self, pids: Collection[int]) -> Waits:
         return {}

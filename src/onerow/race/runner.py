@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from onerow.race.codes import DEADLOCK, code_of
 from onerow.race.dependency import Footprint
@@ -67,22 +67,35 @@ class Launcher(Protocol):
     def close(self) -> None: ...
 
 
+Job: TypeAlias = tuple[Session, Callable[[Any], Any]]
+
+
 class Threads:
-    """A thread for each worker of a run."""
+    """A thread for each worker, kept from run to run; one that cannot be ended is left behind."""
 
     def __init__(self, factory: Any) -> None:
         self._factory = factory
+        self._jobs: dict[int, SimpleQueue[Job | None]] = {}
+        self._last: dict[int, Session] = {}
 
     def start(self, session: Session, worker: Callable[[Any], Any]) -> None:
-        context = contextvars.copy_context()
-        context.run(current.set, session)
-        thread = threading.Thread(
-            target=context.run,
-            args=(self._run, session, worker),
-            name=f"onerow-race-{letter(session.index)}",
-            daemon=True,
-        )
-        thread.start()
+        before = self._last.get(session.index)
+        if before is None or before.state is not State.DONE:
+            self._jobs[session.index] = self._new_thread(session.index)
+        self._last[session.index] = session
+        self._jobs[session.index].put((session, worker))
+
+    def _new_thread(self, index: int) -> SimpleQueue[Job | None]:
+        jobs: SimpleQueue[Job | None] = SimpleQueue()
+        name = f"onerow-race-{letter(index)}"
+        threading.Thread(target=self._serve, args=(jobs,), name=name, daemon=True).start()
+        return jobs
+
+    def _serve(self, jobs: SimpleQueue[Job | None]) -> None:
+        while (job := jobs.get()) is not None:
+            context = contextvars.copy_context()
+            context.run(current.set, job[0])
+            context.run(self._run, *job)
 
     def _run(self, session: Session, worker: Callable[[Any], Any]) -> None:
         error: BaseException | None = None
@@ -93,7 +106,8 @@ class Threads:
         session.end(error)
 
     def close(self) -> None:
-        """The threads ended with their workers."""
+        for jobs in self._jobs.values():
+            jobs.put(None)
 
 
 class Loop:

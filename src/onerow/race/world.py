@@ -62,7 +62,7 @@ class World:
         self.most_steps = most_steps
         self._given_admin = admin
         self.admin: Engine = self.sync_engine
-        self.gates = Gates(self._prepare, self._same_database)
+        self.gates = Gates(self._prepare, self._hurry, self._same_database)
         self.launcher: Launcher
         self.oracle: Oracle
 
@@ -105,7 +105,9 @@ class World:
     @contextmanager
     def _launcher(self) -> Iterator[Launcher]:
         if not isinstance(self.engine, AsyncEngine):
-            yield Threads(sessionmaker(self.engine))
+            threads = Threads(sessionmaker(self.engine))
+            yield threads
+            threads.close()
             return
         loop = Loop(async_sessionmaker(self.engine))
         try:
@@ -116,6 +118,10 @@ class World:
 
     def _prepare(self, dbapi: Any, record: Any) -> dict[str, Any]:
         return self.oracle.prepare(dbapi, record)
+
+    def _hurry(self, dbapi: Any) -> None:
+        if self._given_admin is None and hasattr(self, "oracle"):
+            self.oracle.hurry(dbapi)
 
     def _same_database(self, engine: Engine) -> bool:
         a, b = engine.url, self.sync_engine.url
