@@ -92,6 +92,22 @@ def test_flask_application(engine: Engine) -> None:
     assert result.failure.anomaly == "duplicate insert"
 
 
+def test_application_with_its_own_engine(pg: Engine) -> None:
+    """An application keeps its engine: it is gated as well, and none of our settings stay in it."""
+    Base.metadata.create_all(pg)
+    own = sa.create_engine(pg.url)
+    app = flask_app(own)
+
+    def post(_factory: Any) -> None:
+        assert app.test_client().post("/accounts", json={"email": "a"}).status_code in (201, 409)
+
+    assert explore(pg, [post, post], setup=setup, invariant=ONE_ACCOUNT).verdict == "broken"
+    with own.connect() as connection:
+        assert connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on"
+        assert connection.exec_driver_sql("SHOW deadlock_timeout").scalar() == "1s"
+    own.dispose()
+
+
 def test_fastapi_application(engine: Engine) -> None:
     """Two requests to one FastAPI application, whose handlers run in threads of its own."""
     import httpx

@@ -14,14 +14,19 @@ from onerow import Key
 from onerow.race import Result, explore, one_row
 from onerow.write import (
     Retry,
+    advance,
     bulk_upsert,
+    claim,
+    create_tables,
     get_or_create,
+    operation,
     patch,
     restore_or_create,
     singleton,
     transactional,
     upsert,
 )
+from onerow.write.operations import operations
 
 metadata = sa.MetaData()
 items = sa.Table(
@@ -55,6 +60,21 @@ settings = sa.Table(
 )
 sa.Index("verb_settings_one", sa.text("(1)"), unique=True, _table=settings)
 
+jobs = sa.Table(
+    "verb_jobs",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("claimed_by", sa.Text),
+    sa.Column("claimed_until", sa.DateTime(timezone=True)),
+    sa.Column("claim_token", sa.Integer, nullable=False, server_default="0"),
+)
+done = sa.Table(
+    "verb_done",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("what", sa.Text, nullable=False),
+)
+
 ITEM = Key(items, "slug")
 PAGE = Key(pages, "slug", where=pages.c.deleted_at.is_(None))
 LEVELS = ("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")
@@ -84,17 +104,49 @@ def use_bulk(session: Session) -> None:
     bulk_upsert(session, ITEM, [{"slug": "a", "n": 1}, {"slug": "b", "n": 1}], update=("n",))
 
 
-VERBS = (use_upsert, use_get_or_create, use_patch, use_restore, use_singleton, use_bulk)
+def use_advance(session: Session) -> None:
+    advance(session, ITEM, {"slug": "there"}, {"n": (0, 1)}, version="version")
+
+
+def use_claim(session: Session) -> None:
+    for job in claim(session, jobs, owner="somebody"):
+        session.execute(done.insert().values(what=f"job {job.id}"))
+
+
+def use_operation(session: Session) -> None:
+    op = operation(session, "op-1", "fingerprint")
+    if not op.replay:
+        session.execute(done.insert().values(what="the operation"))
+        op.store({"ok": True})
+
+
+VERBS = (
+    use_upsert,
+    use_get_or_create,
+    use_patch,
+    use_restore,
+    use_singleton,
+    use_bulk,
+    use_advance,
+    use_claim,
+    use_operation,
+)
 
 
 def setup(connection: Connection) -> None:
-    for table in (items, pages, settings):
+    for table in (items, pages, settings, jobs, done, operations):
         connection.execute(table.delete())
+    connection.execute(jobs.insert(), [{"id": 1}, {"id": 2}])
     connection.execute(items.insert().values(slug="there"))
     connection.execute(pages.insert().values(slug="home", deleted_at=sa.func.now()))
 
 
 def all_keys_hold(connection: Connection) -> bool:
+    """Keys are true, nothing was done twice, and what is counted was counted once."""
+    said = list(connection.execute(sa.select(done.c.what)).scalars())
+    assert len(said) == len(set(said)), said
+    moved = connection.execute(sa.select(items.c.n, items.c.version).where(items.c.slug == "there"))
+    assert moved.one() in ((0, 0), (1, 1), (7, 0))
     for key in (ITEM, PAGE, Key(settings)):
         one_row(key)(connection)
     return True
@@ -114,6 +166,7 @@ def holding(engine: Engine, verb: Callable[[Session], None], workers: int, **mor
 def _tables(pg: Engine, lite: Engine) -> None:
     for engine in (pg, lite):
         metadata.create_all(engine)
+        create_tables(engine)
 
 
 @pytest.mark.slow

@@ -171,6 +171,7 @@ class Gates:
         self.hurry = hurry
         self.same_database = same_database
         self.strays: list[str] = []
+        self._changed: list[Any] = []  #: pooled connections that carry our settings
         self.pids: set[int] = set()  #: of every connection that SQLAlchemy opened
 
     @contextmanager
@@ -194,6 +195,9 @@ class Gates:
         finally:
             for target, name, function, _ in hooks:
                 event.remove(target, name, function)
+            for record in self._changed:
+                # An application's own pool opens another one in its place when it is asked.
+                record.invalidate(soft=True)
 
     # -- the pool
 
@@ -211,6 +215,7 @@ class Gates:
             return
         if "pid" not in record.info.get(NOTE, {}):
             record.info[NOTE] = self.prepare(dbapi, record)
+            self._changed.append(record)
         self._adopt(session, record.info[NOTE])
 
     def _adopt(self, session: Session, note: dict[str, Any]) -> None:
