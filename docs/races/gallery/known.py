@@ -176,10 +176,10 @@ KNOWN: dict[str, dict[str, tuple[int, int, int, int]]] = {
     },
     "A write on a stale read": {
         "postgresql": (3, 6, 14, 6),
-        "sqlite": (3, 8, 50, 6),
+        "sqlite": (3, 8, 70, 6),
     },
     "A write on a stale read, and the transaction again": {
         "postgresql": (6, 0, 14, 6),
-        "sqlite": (6, 0, 50, 6),
+        "sqlite": (10, 0, 150, 10),
     },
 }

@@ -84,6 +84,7 @@ class Session:
         self.naps = 0  #: sleeps since another session moved
         self.sleeps = 0
         self.in_transaction = False
+        self.has_read_lock = False  #: of SQLite's file, by the open transaction
         self.touched = LOCAL  #: by the open transaction
         self._lock = threading.Lock()
         self._lock.acquire()
@@ -327,6 +328,7 @@ class Gates:
 
     def _forget(self, session: Session) -> None:
         session.in_transaction = False
+        session.has_read_lock = False
         session.touched = LOCAL
 
     # -- SQLite's locks, which nobody can be asked about
@@ -344,12 +346,18 @@ class Gates:
         session = current.get()
         if session is None or context is None or context.dialect.name != "sqlite":
             return False
-        return self._until_free(session, run)
+        inside = _in_lite_transaction(context.root_connection)
+        done = self._until_free(session, run)
+        session.has_read_lock |= inside
+        return done
 
     def _until_free(
         self, session: Session, run: Callable[[], object], *, again: bool = False
     ) -> bool:
         """Runs it, as often as it takes: after a step of another session the lock may be free.
+
+        SQLite itself does not wait where a transaction that has read wants to write: it could
+        wait for ever (https://www.sqlite.org/c3ref/busy_handler.html).
 
         Args:
             again: let SQLAlchemy run it once more when it fails, and tell the error its own way.
@@ -358,7 +366,8 @@ class Gates:
             try:
                 run()
             except sqlite3.Error as error:
-                if not is_busy(error) or session.give_up_file:
+                upgrade = session.has_read_lock and not again
+                if not is_busy(error) or session.give_up_file or upgrade:
                     session.give_up_file = False
                     if again:
                         return False
