@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "probes",
         "decisions",
         "session",
+        "interrupt",
         "archive",
         "archives",
         "folding",
@@ -59,8 +60,12 @@ BESIDE = {"testing", "_embedded", "_binaries", "__init__"}
 #: They stand apart, on the leaves alone.
 APART = {"write", "aio", "race"}
 LEAVES = {"errors", "sql", "rules"}
-#: Of an invariant: whether a key is broken is asked as `onerow check` asks it.
-OF_A_KEY = {"rulefile", "keys", "dialects", "catalog"}
+#: What a file of race/ may import besides: whether a key is broken is asked as `onerow check` asks
+#: it, and the pytest plugin starts servers.
+OF_RACES = {
+    "invariants.py": {"rulefile", "keys", "dialects", "catalog"},
+    "plugin.py": {"testing"},
+}
 
 MAY_RUN_SQL = {
     "database",
@@ -129,8 +134,8 @@ def test_imports_point_down(path: Path) -> None:
         return
     wanted = set(imports(path)) - {unit, "__version__"}
     if unit in APART:
-        allowed = LEAVES | (OF_A_KEY if path.name == "invariants.py" else set())
-        assert wanted <= (allowed if unit == "race" else LEAVES | APART)
+        others = OF_RACES.get(path.name, set()) if unit == "race" else APART
+        assert wanted <= LEAVES | others
         return
     above = {w for w in wanted - APART if w not in BESIDE and layer_of(w) > layer_of(unit)}
     assert not above
