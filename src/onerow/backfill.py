@@ -53,8 +53,8 @@ def fill(
     """Walk until a whole walk finds nothing to do.
 
     Raises:
-        Stopped: rows that must not be NULL are covered by nothing, a file cannot be used, or rows
-            keep arriving.
+        Stopped: rows that must not be NULL are covered by nothing or keep arriving, or a file
+            cannot be used.
     """
     table = snapshot.get(step.table)
     if table is None or table.column(step.args["column"]) is None:
@@ -106,10 +106,20 @@ def _walks(work: _Fill, tell: Tell) -> None:
         for leaf in leaves(work.table, work.snapshot):
             walk(work.session, leaf, lambda where, t=leaf: _visit(work, t, where), tell)  # type: ignore[misc]
     if _left(work):
+        _tell_arriving(work, tell)
+
+
+def _tell_arriving(work: _Fill, tell: Tell) -> None:
+    """Writers leave the column empty. Where it may be, that is theirs: what was there is filled."""
+    column = work.args["column"]
+    if work.args["not_null"]:
         raise Stopped(
-            f"Rows without {work.args['column']} keep arriving in {work.table}.",
+            f"Rows without {column} keep arriving in {work.table}.",
             hint="Deploy the writer that fills it first; then `onerow apply` goes on.",
         )
+    tell(
+        0, f"rows without {column} keep arriving; it may be NULL, so they stay as they are written"
+    )
 
 
 def _left(work: _Fill) -> bool:

@@ -495,3 +495,28 @@ def test_odd_names(either: Sandbox) -> None:
     text = text.replace('table = "execution_data"', "table = 'Odd \"Table'")
     there_and_back(either, rules_of(text))
     assert either.value('SELECT sum("New ""C""") FROM "Odd ""Table"') == 8
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_writers_that_leave_the_column_empty(box: Sandbox, strict: bool) -> None:
+    """Where it may be NULL that is theirs, and told; where it may not, the run stops before it
+    could break them."""
+    not_null = ["not_null = true"] if strict else []
+    rules = rules_of(column("backfill = { value = 1 }", *not_null))
+    numbers = iter(range(1000, 2000))
+    told: list[str] = []
+
+    def write(event: api.Event) -> None:
+        told.append(event.message)
+        if event.step and (event.step.kind, event.what) == ("backfill", "progress"):
+            box.execute(f"INSERT INTO execution_data (id, period_id) VALUES ({next(numbers)}, 1)")
+
+    outcome = api.apply(box.url, rules, limits=Limits(passes=2), listen=write)
+    empty = box.value("SELECT count(*) FROM execution_data WHERE facility_id IS NULL")
+    assert box.value("SELECT count(*) FROM execution_data WHERE facility_id = 1") >= ROWS
+    assert empty > 0
+    assert outcome.status == ("stopped" if strict else "done"), outcome.message
+    assert any("keep arriving" in m for m in (outcome.message, *told))
+    if strict:
+        assert "Deploy the writer" in outcome.message
+        box.execute("INSERT INTO execution_data (id, period_id) VALUES (5000, 1)")  # not refused
