@@ -156,6 +156,20 @@ def test_out_of_budget_is_no_pass(pg: Engine) -> None:
     assert result.verdict == "inconclusive"
 
 
+def test_a_failure_stays_one_when_the_budget_ends(pg: Engine) -> None:
+    """A failure that was found before the budget was used up is not taken back."""
+    result = explore(
+        pg,
+        [writer, writer],
+        setup=setup,
+        invariant=at_most_one,
+        keep_going=True,
+        prune=False,
+        max_schedules=5,
+    )
+    assert (result.verdict, result.exhausted, result.schedules) == ("broken", False, 5)
+
+
 def test_stall_is_no_pass(pg: Engine) -> None:
     """Workers that wait for each other outside of the database are told so, and ended."""
     lock = threading.Lock()
@@ -234,6 +248,16 @@ def test_an_open_connection_of_others_is_no_pass(pg: Engine) -> None:
             others.append(psycopg.connect(address, application_name="somebody"))
 
     result = explore(pg, [careful_writer] * 2, setup=disturbed)
+    assert result.verdict == "inconclusive"
+    assert "somebody" in result.reason
+    # One that was there before and does nothing is left alone; its next statement is noticed.
+    assert explore(pg, [careful_writer] * 2, setup=setup).verdict == "holds"
+
+    def busy(connection: Connection) -> None:
+        setup(connection)
+        others[0].execute("SELECT 1")
+
+    result = explore(pg, [careful_writer] * 2, setup=busy)
     others[0].close()
     assert result.verdict == "inconclusive"
     assert "somebody" in result.reason

@@ -257,6 +257,7 @@ class _Exploration:
         self.result = Result("holds", bound=search.bound)
         self.began = time.monotonic()
         self.diverged = 0
+        self._gave_up = False
         self._unsteady = ""
 
     def run(self) -> Result:
@@ -266,14 +267,14 @@ class _Exploration:
         return self._finish()
 
     def _spent(self) -> bool:
-        done = self.result
-        if self.max_schedules is not None and done.schedules >= self.max_schedules:
-            done.reason = f"{done.schedules} schedules were run, and there are more"
+        done = self.result.schedules
+        if self.max_schedules is not None and done >= self.max_schedules:
+            reason = f"{done} schedules were run, and there are more"
         elif self.max_seconds is not None and time.monotonic() - self.began > self.max_seconds:
-            done.reason = f"{self.max_seconds:g} s were over after {done.schedules} schedules"
+            reason = f"{self.max_seconds:g} s were over after {done} schedules"
         else:
             return False
-        done.verdict = "inconclusive"
+        self._end("inconclusive", reason)
         return True
 
     def _one(self, task: Task) -> bool:
@@ -282,7 +283,7 @@ class _Exploration:
         if ran is None:
             return self._end("inconclusive", self._unsteady)
         trace, policy = ran
-        if policy.redundant:
+        if policy.redundant and not trace.trouble:
             self.result.redundant += 1
             return True
         self.result.schedules += 1
@@ -307,7 +308,7 @@ class _Exploration:
                 if self.diverged > FORGIVEN:
                     return None
             else:
-                if not trace.skewed:
+                if not trace.skewed or trace.trouble:
                     return trace, policy
                 self._unsteady = trace.skewed
             self.result.repeated += 1
@@ -323,6 +324,8 @@ class _Exploration:
         return self.keep_going
 
     def _end(self, verdict: Verdict, reason: str) -> bool:
+        """It ends before its time; a failure that was found stays what it is."""
+        self._gave_up = True
         if self.result.failure is None:
             self.result.verdict, self.result.reason = verdict, reason
         return False
@@ -351,7 +354,9 @@ class _Exploration:
     def _finish(self) -> Result:
         result = self.result
         result.seconds = time.monotonic() - self.began
-        done = not self.search and result.verdict != "inconclusive"
+        if result.verdict == "holds" and (others := self.world.strangers()):
+            self._end("inconclusive", others)
+        done = not self.search and not self._gave_up
         result.exhausted = done and not self.search.cut and not self._stopped_early()
         if result.verdict == "holds":
             extent = "all" if result.exhausted else f"up to {result.bound} preemptions"

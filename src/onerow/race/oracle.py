@@ -35,7 +35,7 @@ class Oracle(Protocol):
     def prepare(self, dbapi: Any, record: Any) -> dict[str, Any]: ...
     def hurry(self, dbapi: Any) -> None: ...
     def waits(self, pids: Collection[int]) -> Waits: ...
-    def strangers(self, known: Collection[int]) -> list[str]: ...
+    def strangers(self, known: Collection[int], *, now: bool = False) -> list[str]: ...
     def in_transaction(self, pids: Collection[int]) -> set[int]: ...
     def cancel(self, pid: int) -> None: ...
     def close(self) -> None: ...
@@ -54,7 +54,7 @@ class PostgreSQL:
         self.deadlocks_are_quick = self._may_hurry()
         self.facts = postgresql_facts(self)
         self._looked = 0.0
-        self.earlier = {int(r[0]) for r in self._ask(_CLIENTS)}
+        self._earlier = {int(r[0]): r[2] for r in self._ask(_CLIENTS)}
 
     def _ask(self, sql: str) -> list[Any]:
         self._cursor.execute(sql)
@@ -104,14 +104,22 @@ class PostgreSQL:
         )
         return {int(pid): tuple(blockers) for pid, blockers in rows if blockers}
 
-    def strangers(self, known: Collection[int]) -> list[str]:
-        """Connections to this database that are not ours and have done something since we began."""
-        now = time.monotonic()
-        if now < self._looked + LOOK_EVERY:
+    def strangers(self, known: Collection[int], *, now: bool = False) -> list[str]:
+        """Connections to this database that are not ours and have done something since we began.
+
+        Args:
+            known: processes of ours.
+            now: look even if the last look was a moment ago.
+        """
+        if not now and time.monotonic() < self._looked + LOOK_EVERY:
             return []
-        self._looked = now
-        mine = {*known, self.pid, *self.earlier}
-        return [str(r[1]) for r in self._ask(_CLIENTS) if int(r[0]) not in mine]
+        self._looked = time.monotonic()
+        mine = {*known, self.pid}
+        return [
+            str(name)
+            for pid, name, asked in self._ask(_CLIENTS)
+            if pid not in mine and (pid not in self._earlier or self._earlier[pid] != asked)
+        ]
 
     def in_transaction(self, pids: Collection[int]) -> set[int]:
         """Those of the processes whose transaction is still open."""
@@ -153,7 +161,7 @@ class SQLite:
     def waits(self, pids: Collection[int]) -> Waits:
         return {}
 
-    def strangers(self, known: Collection[int]) -> list[str]:
+    def strangers(self, known: Collection[int], *, now: bool = False) -> list[str]:
         return []
 
     def in_transaction(self, pids: Collection[int]) -> set[int]:
@@ -178,7 +186,8 @@ def circles(waits: Mapping[int, Collection[int]]) -> bool:
 
 
 _CLIENTS = """
-    SELECT pid, coalesce(nullif(application_name, ''), usename) FROM pg_stat_activity
+    SELECT pid, coalesce(nullif(application_name, ''), usename), query_start
+    FROM pg_stat_activity
     WHERE datname = current_database() AND backend_type = 'client backend'
 """
 _TABLES = """

@@ -457,9 +457,11 @@ class Run:
         if raw and not self.trace.trouble:
             self.trace.trouble = f"{', '.join(raw)} opened a connection that SQLAlchemy did not"
         if not self.trace.trouble and (others := self.oracle.strangers(self.known())):
-            self.trace.trouble = (
-                f"a connection that SQLAlchemy did not open is at work ({others[0]})"
-            )
+            self.trace.trouble = told_stranger(others[0])
+
+
+def told_stranger(name: str) -> str:
+    return f"a connection that SQLAlchemy did not open is at work ({name})"
 
 
 def _word(session: Session) -> str:

@@ -15,7 +15,7 @@ from sqlalchemy.pool import AssertionPool, SingletonThreadPool, StaticPool
 from onerow.errors import InputError
 from onerow.race.gate import Gates, count_raw, napping, ours
 from onerow.race.oracle import Oracle, PostgreSQL, SQLite
-from onerow.race.runner import Launcher, Loop, Run, Threads
+from onerow.race.runner import Launcher, Loop, Run, Threads, told_stranger
 from onerow.race.sleeps import virtual_sleep
 from onerow.race.strays import watched_drivers
 from onerow.race.verdict import TableState
@@ -145,6 +145,11 @@ class World:
             stall=self.stall,
             most_steps=self.most_steps,
         )
+
+    def strangers(self) -> str:
+        """Who else is at work on the database by now, in a sentence; '' if nobody is."""
+        others = self.oracle.strangers(self.gates.pids, now=True)
+        return told_stranger(others[0]) if others else ""
 
     def broken(self) -> str | None:
         """How the invariant is broken, None if it holds."""
