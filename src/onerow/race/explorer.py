@@ -6,25 +6,20 @@ import inspect
 import itertools
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from onerow.errors import InputError
-from onerow.race.anomaly import name_anomaly
-from onerow.race.dependency import FILE, table_of
-from onerow.race.schedule import Diverged, Exploring, Following, Search, Task, simpler, switches
-from onerow.race.trace import Trace, read_script
-from onerow.race.verdict import Allowed, Failure, Result, Verdict, judge
-from onerow.race.world import Invariant, Setup, Worker, World, name_of
+from onerow.race.exploration import REPEATS, Exploration, judged
+from onerow.race.schedule import Following, Search
+from onerow.race.trace import read_script
+from onerow.race.verdict import Allowed, Result
+from onerow.race.world import Invariant, Setup, Worker, World, name_of, patched
 
-#: How often a schedule is repeated when the server decides otherwise than it usually does.
-REPEATS = 12
-#: Runs of an exploration in which a worker did something else than before; a cache may run out.
-FORGIVEN = 3
 LEAST, MOST = 2, 4
-UNSTEADY = "a worker does not do the same each time, so its schedules cannot be told apart"
 
 
 def explore(
@@ -44,6 +39,7 @@ def explore(
     admin: Engine | None = None,
     stall: float = 10.0,
     max_steps: int = 400,
+    engines: Sequence[Any] = (),
 ) -> Result:
     """Run workers in every interleaving of their statements, and say whether an invariant holds.
 
@@ -65,6 +61,8 @@ def explore(
         admin: engine for setup and invariant, if none can be made from an AsyncEngine's URL.
         stall: seconds without a gate or a wait in the server, after which a run is given up.
         max_steps: of one schedule.
+        engines: more of the same kind, each on a database of its own with the same tables:
+            schedules are run on all of them at once. The workers must use their factory alone.
 
     Raises:
         InputError: engine or workers cannot be used.
@@ -73,21 +71,29 @@ def explore(
     for name, value in (("preemptions", preemptions), ("max_schedules", max_schedules)):
         if value is not None and value < 0:
             raise InputError(f"{name} is {value}; it cannot be less than 0.")
-    world = World(
-        engine,
-        workers,
-        setup=setup,
-        invariant=invariant,
-        admin=admin,
-        stall=stall,
-        most_steps=max_steps,
-    )
+    for other in engines:
+        _check_workers(other, workers)
+    worlds = [
+        World(
+            each,
+            workers,
+            setup=setup,
+            invariant=invariant,
+            admin=admin if each is engine else None,
+            stall=stall,
+            most_steps=max_steps,
+        )
+        for each in (engine, *engines)
+    ]
     search = Search(bound=preemptions, prune=prune, seed=seed)
-    with world.opened():
-        if trouble := _warm_up(world):
-            return Result("inconclusive", trouble, bound=preemptions)
-        return _Exploration(
-            world, search, allow, keep_going, max_schedules, max_seconds, minimise
+    with ExitStack() as stack:
+        stack.enter_context(patched())
+        for world in worlds:
+            stack.enter_context(world.opened())
+            if trouble := _warm_up(world):
+                return Result("inconclusive", trouble, bound=preemptions)
+        return Exploration(
+            worlds, search, allow, keep_going, max_schedules, max_seconds, minimise
         ).run()
 
 
@@ -126,7 +132,7 @@ def replay(
         stall=stall,
         most_steps=max_steps,
     )
-    with world.opened():
+    with patched(), world.opened():
         if trouble := _warm_up(world):
             return Result("inconclusive", trouble)
         return _replay(world, choices, allow)
@@ -142,7 +148,7 @@ def _replay(world: World, choices: Sequence[int], allow: Allowed) -> Result:
         if not trace.skewed or repeated == REPEATS:
             break
         repeated += 1
-    verdict, reason, failure = _judged(world, trace, allow)
+    verdict, reason, failure = judged(world, trace, allow)
     result = Result(
         verdict,
         reason or "this schedule holds",
@@ -200,172 +206,3 @@ class _InOrder:
 
     def choose(self, node: Any) -> int:
         return next(i for i in self._order if i in node.enabled)
-
-
-def _judged(world: World, trace: Trace, allow: Allowed) -> tuple[Verdict, str, Failure | None]:
-    if not trace.trouble and world.gates.strays:
-        trace.trouble = (
-            "a statement ran outside of the workers, on a thread that they started: "
-            + world.gates.strays[0]
-        )
-    broken = None if trace.trouble else world.broken()
-    verdict, reason = judge(trace, broken, allow)
-    if verdict in ("holds", "inconclusive"):
-        return verdict, reason, None
-    return verdict, reason, _failure(world, verdict, trace, reason)
-
-
-def _failure(world: World, verdict: Verdict, trace: Trace, reason: str) -> Failure:
-    written = {table_of(t) for s in trace.steps for t in s.operation.footprint.writes}
-    tables = sorted(written & world.oracle.facts.known) if written != FILE else []
-    return Failure(
-        verdict,
-        trace,
-        reason,
-        anomaly=name_anomaly(trace, verdict),
-        state=world.state(tables),
-        names=tuple(name_of(w) for w in world.workers),
-        places=tuple(_place(w) for w in world.workers),
-    )
-
-
-def _place(worker: Any) -> str:
-    name = getattr(worker, "__qualname__", "")
-    return f"{worker.__module__}:{name}" if name and "<" not in name else ""
-
-
-class _Exploration:
-    """The loop over schedules."""
-
-    def __init__(
-        self,
-        world: World,
-        search: Search,
-        allow: Allowed,
-        keep_going: bool,
-        max_schedules: int | None,
-        max_seconds: float | None,
-        minimise: bool,
-    ) -> None:
-        self.world = world
-        self.search = search
-        self.allow = allow
-        self.keep_going = keep_going
-        self.max_schedules = max_schedules
-        self.max_seconds = max_seconds
-        self.minimise = minimise
-        self.result = Result("holds", bound=search.bound)
-        self.began = time.monotonic()
-        self.diverged = 0
-        self._gave_up = False
-        self._unsteady = ""
-
-    def run(self) -> Result:
-        while self.search and not self._spent():
-            if not self._one(self.search.pop()):
-                break
-        return self._finish()
-
-    def _spent(self) -> bool:
-        done = self.result.schedules
-        if self.max_schedules is not None and done >= self.max_schedules:
-            reason = f"{done} schedules were run, and there are more"
-        elif self.max_seconds is not None and time.monotonic() - self.began > self.max_seconds:
-            reason = f"{self.max_seconds:g} s were over after {done} schedules"
-        else:
-            return False
-        self._end("inconclusive", reason)
-        return True
-
-    def _one(self, task: Task) -> bool:
-        """Run a schedule; false when that is the end of the search."""
-        ran = self._run(task)
-        if ran is None:
-            return self._end("inconclusive", self._unsteady)
-        trace, policy = ran
-        if policy.redundant and not trace.trouble:
-            self.result.redundant += 1
-            return True
-        self.result.schedules += 1
-        verdict, reason, failure = _judged(self.world, trace, self.allow)
-        if self.keep_going:
-            self.result.outcomes[verdict] = self.result.outcomes.get(verdict, 0) + 1
-        if verdict == "inconclusive":
-            return self._end(verdict, f"{reason} (schedule {trace.script or 'without a step'})")
-        policy.hand_over()
-        return failure is None or self._failed(failure)
-
-    def _run(self, task: Task) -> tuple[Trace, Exploring] | None:
-        """Repeated when the server, or a worker, did something else than before."""
-        for _ in range(REPEATS):
-            self.world.prepare_run()
-            policy = Exploring(self.search, task)
-            try:
-                trace = self.world.run().go(policy)
-            except Diverged:
-                self._unsteady = UNSTEADY
-                self.diverged += 1
-                if self.diverged > FORGIVEN:
-                    return None
-            else:
-                if not trace.skewed or trace.trouble:
-                    return trace, policy
-                self._unsteady = trace.skewed
-            self.result.repeated += 1
-        return None
-
-    def _failed(self, failure: Failure) -> bool:
-        if self.result.failure is None:
-            self.result.failure = self._small(failure) if self.minimise else failure
-            first = self.result.failure
-            self.result.verdict, self.result.reason = first.verdict, first.reason
-        if self.keep_going:
-            self.result.failures.append(failure)
-        return self.keep_going
-
-    def _end(self, verdict: Verdict, reason: str) -> bool:
-        """It ends before its time; a failure that was found stays what it is."""
-        self._gave_up = True
-        if self.result.failure is None:
-            self.result.verdict, self.result.reason = verdict, reason
-        return False
-
-    def _small(self, failure: Failure) -> Failure:
-        """The same verdict with fewer switches, as long as that can be had."""
-        tried: set[tuple[int, ...]] = set()
-        while smaller := self._smaller(failure, tried):
-            failure = smaller
-        return failure
-
-    def _smaller(self, failure: Failure, tried: set[tuple[int, ...]]) -> Failure | None:
-        now = failure.trace.choices
-        for candidate in simpler(now):
-            if candidate in tried:
-                continue
-            tried.add(candidate)
-            self.world.prepare_run()
-            trace = self.world.run().go(Following(candidate))
-            verdict, _, found = _judged(self.world, trace, self.allow)
-            better = (switches(trace.choices), len(trace.choices)) < (switches(now), len(now))
-            if found is not None and verdict == failure.verdict and better and not trace.skewed:
-                return found
-        return None
-
-    def _finish(self) -> Result:
-        result = self.result
-        result.seconds = time.monotonic() - self.began
-        if result.verdict == "holds" and (others := self.world.strangers()):
-            self._end("inconclusive", others)
-        done = not self.search and not self._gave_up
-        result.exhausted = done and not self.search.cut and not self._stopped_early()
-        if result.verdict == "holds":
-            extent = "all" if result.exhausted else f"up to {result.bound} preemptions"
-            result.reason = f"no schedule fails ({result.schedules} run, {extent})"
-        if not self.world.oracle.deadlocks_are_quick:
-            result.notes.append(
-                "deadlock_timeout may not be set by this role: each deadlock takes a second"
-            )
-        return result
-
-    def _stopped_early(self) -> bool:
-        return self.result.failure is not None and not self.keep_going

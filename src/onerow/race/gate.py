@@ -7,21 +7,15 @@ greenlets and into `asyncio.to_thread`. What runs SQL without being a worker is 
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
-from enum import Enum
-from queue import SimpleQueue
-from typing import Any, TypeAlias
+from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
 from sqlalchemy.engine.interfaces import ExecuteStyle
 from sqlalchemy.pool import Pool
-from sqlalchemy.util.concurrency import await_only, in_greenlet
 
 from onerow.race.codes import code_of, first_line, is_busy
 from onerow.race.dependency import (
@@ -34,123 +28,12 @@ from onerow.race.dependency import (
     sets_isolation,
     widened,
 )
-from onerow.race.trace import Operation, Step
+from onerow.race.session import Abandoned, Session, State, current, ours
+from onerow.race.trace import Operation
 
 ROWS_KEPT = 20
 #: Key of a pooled connection's `info`.
 NOTE = "onerow_race"
-
-current: ContextVar[Session | None] = ContextVar("onerow_race_session", default=None)
-#: What the explorer runs itself: setup, invariant, monitor.
-ours: ContextVar[bool] = ContextVar("onerow_race_ours", default=False)
-
-
-class State(Enum):
-    NEW = "not started"
-    RUNNING = "running"
-    GATE = "at a gate"
-    BUSY = "waiting for the file"
-    BLOCKED = "blocked"
-    DONE = "done"
-
-
-#: A session, and what it came to.
-Report: TypeAlias = "tuple[Session, State]"
-
-
-class Abandoned(BaseException):
-    """The run is given up; no worker's `except Exception` shall stop that."""
-
-
-class Session:
-    """A worker in one run: its state, and how it is held and let go."""
-
-    def __init__(self, index: int, reports: SimpleQueue[Report], facts: Facts) -> None:
-        self.index = index
-        self.reports = reports
-        self.facts = facts
-        self.state = State.NEW
-        self.pending: Operation | None = None
-        self.step: Step | None = None
-        self.steps: list[Step] = []
-        self.pid: int | None = None
-        self.pids: set[int] = set()
-        self.abandoned = False
-        self.parked = False  #: the worker's own knowledge; `state` is the scheduler's
-        self.give_up_file = False  #: let the application have its SQLITE_BUSY
-        self.problem = ""
-        self.error: BaseException | None = None
-        self.raw = 0  #: connections that it opened itself
-        self.naps = 0  #: sleeps since another session moved
-        self.sleeps = 0
-        self.in_transaction = False
-        self.has_read_lock = False  #: of SQLite's file, by the open transaction
-        self.touched = LOCAL  #: by the open transaction
-        self._lock = threading.Lock()
-        self._lock.acquire()
-        self._resume: Callable[[], object] = self._lock.release
-
-    def gate(self, operation: Operation) -> None:
-        """Wait here until the schedule says that it is this session's turn."""
-        if not self.abandoned:
-            if self.parked:
-                self.problem = "runs two statements at once"
-                return
-            self.pending = operation
-            self.park(State.GATE)
-        self._leave(operation)
-
-    def _leave(self, operation: Operation) -> None:
-        """A run that is given up ends here; the rollback is let through."""
-        if self.abandoned and operation.kind != "rollback":
-            raise Abandoned
-
-    def park(self, state: State) -> None:
-        """Report, and wait for `resume`."""
-        self.parked = True
-        self._wait(state)
-        self.parked = False
-
-    def _wait(self, state: State) -> None:
-        if in_greenlet():
-            loop = asyncio.get_running_loop()
-            future: asyncio.Future[None] = loop.create_future()
-            self._resume = lambda: loop.call_soon_threadsafe(_wake, future)
-            self._report(state)
-            await_only(future)
-        else:
-            self._resume = self._lock.release
-            self._report(state)
-            self._lock.acquire()
-
-    def _report(self, state: State) -> None:
-        """The state changes when the scheduler takes the report, so that it never sees a half."""
-        self.reports.put((self, state))
-
-    def resume(self) -> None:
-        """Let it go; called by the scheduler."""
-        self.state = State.RUNNING
-        self._resume()
-
-    def end(self, error: BaseException | None) -> None:
-        self.error = error
-        self._report(State.DONE)
-
-    @property
-    def holds_locks(self) -> bool:
-        """Somebody may wait for its open transaction."""
-        t = self.touched
-        return bool(t.writes or t.shares or t.everything or (self.facts.lite and t.reads))
-
-    def nap(self) -> bool:
-        self.naps += 1
-        self.sleeps += 1
-        return True
-
-
-def _wake(future: Any) -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 class Gates:
@@ -200,15 +83,21 @@ class Gates:
                 # An application's own pool opens another one in its place when it is asked.
                 record.invalidate(soft=True)
 
+    def _mine(self) -> Session | None:
+        """The session at work, if it is of this exploration's database."""
+        session = current.get()
+        return session if session is not None and session.gates is self else None
+
     # -- the pool
 
     def _connect(self, _dbapi: Any, record: Any) -> None:
-        count_raw(-1)
+        if (session := self._mine()) is not None:
+            session.raw -= 1
         if (pid := pid_of(record.driver_connection)) is not None:
             self.pids.add(pid)
 
     def _checkout(self, dbapi: Any, record: Any, _fairy: Any) -> None:
-        session = current.get()
+        session = self._mine()
         if session is None:
             if ours.get() and NOTE not in record.info:
                 record.info[NOTE] = {}
@@ -229,9 +118,10 @@ class Gates:
     def _before(
         self, conn: Connection, _cursor: Any, sql: str, parameters: Any, _context: Any, many: bool
     ) -> None:
-        session = current.get()
+        session = self._mine()
         if session is None:
-            if not ours.get() and self.same_database(conn.engine):
+            stray = current.get() is None and not ours.get()
+            if stray and self.same_database(conn.engine):
                 self.strays.append(sql)
             return
         self._adopt(session, conn.connection.info.get(NOTE, {}))
@@ -275,7 +165,7 @@ class Gates:
     def _after(
         self, _conn: Any, cursor: Any, _sql: str, _parameters: Any, context: Any, many: bool
     ) -> None:
-        session = current.get()
+        session = self._mine()
         if session is None or session.step is None or session.abandoned:
             return
         step = session.step
@@ -291,7 +181,7 @@ class Gates:
                 )
 
     def _error(self, context: Any) -> None:
-        session = current.get()
+        session = self._mine()
         if session is None or session.step is None or session.abandoned:
             return
         error = context.original_exception
@@ -309,7 +199,7 @@ class Gates:
         self._end(conn, "rollback")
 
     def _end(self, conn: Connection, kind: Any) -> None:
-        session = current.get()
+        session = self._mine()
         if session is None:
             return
         lite = session.facts.lite
@@ -343,7 +233,7 @@ class Gates:
         return self._lite_run(context, lambda: cursor.execute(sql))
 
     def _lite_run(self, context: Any, run: Callable[[], object]) -> bool:
-        session = current.get()
+        session = self._mine()
         if session is None or context is None or context.dialect.name != "sqlite":
             return False
         inside = _in_lite_transaction(context.root_connection)
@@ -432,16 +322,3 @@ def pid_of(driver: Any) -> int | None:
             return int(ask())
     info = getattr(driver, "info", None)
     return getattr(info, "backend_pid", None)
-
-
-def count_raw(change: int) -> None:
-    """For `watched_drivers`: a worker opened a connection, or the pool did it for it."""
-    session = current.get()
-    if session is not None:
-        session.raw += change
-
-
-def napping() -> bool:
-    """For `virtual_sleep`: whether a worker sleeps."""
-    session = current.get()
-    return session is not None and session.nap()

@@ -8,18 +8,17 @@ schedule runs the same way each time.
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
-import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 from onerow.race.codes import DEADLOCK, code_of
 from onerow.race.dependency import Footprint
-from onerow.race.gate import Abandoned, Report, Session, State, current
+from onerow.race.gate import Gates
+from onerow.race.launch import Launcher
 from onerow.race.oracle import DEADLOCK_TIMEOUT, Oracle, circles
+from onerow.race.session import Abandoned, Report, Session, State
 from onerow.race.trace import Raised, Step, Trace, letter
 
 FIRST_LOOK = 0.0015  #: seconds without news before the server is asked
@@ -60,99 +59,6 @@ class Policy(Protocol):
     def choose(self, node: Node) -> int: ...
 
 
-class Launcher(Protocol):
-    """Starts a worker; its end is told to the session."""
-
-    def start(self, session: Session, worker: Callable[[Any], Any]) -> None: ...
-    def close(self) -> None: ...
-
-
-Job: TypeAlias = tuple[Session, Callable[[Any], Any]]
-
-
-class Threads:
-    """A thread for each worker, kept from run to run; one that cannot be ended is left behind."""
-
-    def __init__(self, factory: Any) -> None:
-        self._factory = factory
-        self._jobs: dict[int, SimpleQueue[Job | None]] = {}
-        self._last: dict[int, Session] = {}
-
-    def start(self, session: Session, worker: Callable[[Any], Any]) -> None:
-        before = self._last.get(session.index)
-        if before is None or before.state is not State.DONE:
-            self._jobs[session.index] = self._new_thread(session.index)
-        self._last[session.index] = session
-        self._jobs[session.index].put((session, worker))
-
-    def _new_thread(self, index: int) -> SimpleQueue[Job | None]:
-        jobs: SimpleQueue[Job | None] = SimpleQueue()
-        name = f"onerow-race-{letter(index)}"
-        threading.Thread(target=self._serve, args=(jobs,), name=name, daemon=True).start()
-        return jobs
-
-    def _serve(self, jobs: SimpleQueue[Job | None]) -> None:
-        while (job := jobs.get()) is not None:
-            context = contextvars.copy_context()
-            context.run(current.set, job[0])
-            context.run(self._run, *job)
-
-    def _run(self, session: Session, worker: Callable[[Any], Any]) -> None:
-        error: BaseException | None = None
-        try:
-            worker(self._factory)
-        except BaseException as raised:
-            error = raised
-        session.end(error)
-
-    def close(self) -> None:
-        for jobs in self._jobs.values():
-            jobs.put(None)
-
-
-class Loop:
-    """One event loop, in a thread of its own, for all workers, as in an application."""
-
-    def __init__(self, factory: Any) -> None:
-        self._factory = factory
-        self._loop = asyncio.new_event_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="onerow-race-loop", daemon=True
-        )
-        self._thread.start()
-
-    def start(self, session: Session, worker: Callable[[Any], Any]) -> None:
-        context = contextvars.copy_context()
-        context.run(current.set, session)
-        self._loop.call_soon_threadsafe(self._begin, session, worker, context)
-
-    def _begin(
-        self, session: Session, worker: Callable[[Any], Any], context: contextvars.Context
-    ) -> None:
-        task = self._loop.create_task(self._run(session, worker), context=context)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _run(self, session: Session, worker: Callable[[Any], Any]) -> None:
-        error: BaseException | None = None
-        try:
-            await worker(self._factory)
-        except BaseException as raised:
-            error = raised
-        session.end(error)
-
-    def finish(self, coroutine: Any) -> None:
-        """Runs something to its end in the loop."""
-        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=30)
-
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=10)
-        if not self._thread.is_alive():
-            self._loop.close()
-
-
 class Run:
     """One schedule, from the start of the workers to their end."""
 
@@ -161,7 +67,7 @@ class Run:
         workers: Sequence[Callable[[Any], Any]],
         launcher: Launcher,
         oracle: Oracle,
-        known: Callable[[], Collection[int]],
+        gates: Gates,
         *,
         stall: float = 10.0,
         most_steps: int = 400,
@@ -169,11 +75,11 @@ class Run:
         self.workers = workers
         self.launcher = launcher
         self.oracle = oracle
-        self.known = known
+        self.gates = gates
         self.stall = stall
         self.most_steps = most_steps
         self.reports: SimpleQueue[Report] = SimpleQueue()
-        self.sessions = [Session(i, self.reports, oracle.facts) for i in range(len(workers))]
+        self.sessions = [Session(i, self.reports, oracle.facts, gates) for i in range(len(workers))]
         self.trace = Trace()
         self.moved: set[int] = set()  #: sessions that were let go or freed in this step
         self.blocked_order: list[int] = []
@@ -456,7 +362,7 @@ class Run:
         raw = [letter(s.index) for s in self.sessions if s.raw > 0]
         if raw and not self.trace.trouble:
             self.trace.trouble = f"{', '.join(raw)} opened a connection that SQLAlchemy did not"
-        if not self.trace.trouble and (others := self.oracle.strangers(self.known())):
+        if not self.trace.trouble and (others := self.oracle.strangers(self.gates.pids)):
             self.trace.trouble = told_stranger(others[0])
 
 

@@ -13,9 +13,11 @@ from sqlalchemy.orm import sessionmaker
 from sqlalchemy.pool import AssertionPool, SingletonThreadPool, StaticPool
 
 from onerow.errors import InputError
-from onerow.race.gate import Gates, count_raw, napping, ours
+from onerow.race.gate import Gates
+from onerow.race.launch import Launcher, Loop, Threads
 from onerow.race.oracle import Oracle, PostgreSQL, SQLite
-from onerow.race.runner import Launcher, Loop, Run, Threads, told_stranger
+from onerow.race.runner import Run, told_stranger
+from onerow.race.session import count_raw, napping, ours
 from onerow.race.sleeps import virtual_sleep
 from onerow.race.strays import watched_drivers
 from onerow.race.verdict import TableState
@@ -73,8 +75,6 @@ class World:
             stack.enter_context(_own_pool(self.sync_engine))
             self._choose_admin(stack)
             stack.enter_context(self.gates.installed())
-            stack.enter_context(virtual_sleep(napping))
-            stack.enter_context(watched_drivers(partial(count_raw, 1), partial(count_raw, -1)))
             self.oracle = stack.enter_context(self._oracle())
             self.launcher = stack.enter_context(self._launcher())
             yield self
@@ -141,7 +141,7 @@ class World:
             self.workers,
             self.launcher,
             self.oracle,
-            lambda: self.gates.pids,
+            self.gates,
             stall=self.stall,
             most_steps=self.most_steps,
         )
@@ -199,6 +199,14 @@ def _own_pool(engine: Engine) -> Iterator[None]:
     finally:
         engine.pool.dispose()
         engine.pool = before
+
+
+@contextmanager
+def patched() -> Iterator[None]:
+    """Workers' sleeps take no time, and connections that they open themselves are counted."""
+    opened, failed = partial(count_raw, 1), partial(count_raw, -1)
+    with virtual_sleep(napping), watched_drivers(opened, failed):
+        yield
 
 
 def sync_engine_of(engine: Any) -> Engine:
