@@ -126,6 +126,29 @@ def test_all_schedules_are_counted(pg: Engine) -> None:
     assert all(r.exhausted for r in found)
 
 
+def test_how_invariants_are_broken(pg: Engine) -> None:
+    """By something false, by an assertion, by any exception; each is told in a sentence."""
+
+    def nothing(_connection: Connection) -> None:
+        """Forgot to return."""
+
+    def asserting(_connection: Connection) -> bool:
+        raise AssertionError("two rows")
+
+    def failing(connection: Connection) -> object:
+        return connection.execute(sa.select(users.c.id).where(users.c.id < 0)).one()
+
+    said = [
+        explore(pg, [writer, writer], setup=setup, invariant=each).reason
+        for each in (nothing, asserting, failing)
+    ]
+    assert said == [
+        "nothing returned None; return True where it holds",
+        "asserting: two rows",
+        "failing raised NoResultFound: No row was found when one was required",
+    ]
+
+
 def test_exception_is_an_outcome(engine: Engine) -> None:
     """A violation that the worker does not catch is `raised`, with its code and its schedule."""
     result = explore(engine, [strict_writer, strict_writer], setup=setup)

@@ -50,7 +50,7 @@ def explore(
         setup: function of a connection, run and committed before every schedule: it puts the
             rows back.
         invariant: function of a connection, called after every schedule; it is broken when it
-            returns something false or raises AssertionError. `onerow.race.invariants` has some.
+            returns something false or raises. `onerow.race.invariants` has some.
         preemptions: most switches away from a session that could go on; None for all schedules.
         max_schedules, max_seconds: give up after so many; the verdict is then ``inconclusive``.
         seed: another number than 0 shuffles schedules of the same number of preemptions.

@@ -13,6 +13,7 @@ from sqlalchemy.orm import sessionmaker
 from sqlalchemy.pool import AssertionPool, SingletonThreadPool, StaticPool
 
 from onerow.errors import InputError
+from onerow.race.codes import first_line
 from onerow.race.gate import Gates
 from onerow.race.launch import Launcher, Loop, Threads
 from onerow.race.oracle import Oracle, PostgreSQL, SQLite
@@ -161,6 +162,8 @@ class World:
                 answer = self.invariant(connection)
             except AssertionError as error:
                 return f"{name}: {error}" if str(error) else f"{name} does not hold"
+            except Exception as error:
+                return f"{name} raised {type(error).__name__}: {first_line(error)}"
         if answer:
             return None
         extra = "; return True where it holds" if answer is None else ""
