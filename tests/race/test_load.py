@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from onerow.cli import run
 from onerow.errors import InputError, Refused
 from onerow.race import load
 from onerow.race.scenario import is_loopback, read_scenario
@@ -106,6 +107,47 @@ def test_odd_answers_are_told(engine: Engine) -> None:
     assert (result.verdict, result.reason) == ("raised", "24 answers had the status 500")
     gone = load(scenario(url, engine, keys=6, rounds=2))
     assert gone.verdict == "inconclusive"
+
+
+FILE = """
+url = "{url}"
+clients = 6
+rounds = {rounds}
+stagger_ms = [0]
+keys = {keys}
+[[request]]
+path = "/signups"
+json = {{ email = "{{key}}" }}
+[check]
+database = "${{RACE_TEST_DATABASE}}"
+rules = "{rules}"
+"""
+RULES = '[[key]]\ntable = "signups"\ncolumns = ["email"]\n'
+
+
+def test_command(
+    engine: Engine,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`onerow race --http` exits 0 when nothing was seen and 1 when a rule is broken."""
+    address = engine.url.render_as_string(hide_password=False)
+    monkeypatch.setenv("RACE_TEST_DATABASE", address)
+    file, rules = tmp_path / "load.toml", tmp_path / "onerow.toml"
+    rules.write_text(RULES)
+    with served(engine) as url:
+        for keys, rounds, code in ((6, 2, 0), (1, 15, 1)):
+            file.write_text(FILE.format(url=url, keys=keys, rounds=rounds, rules=rules))
+            assert run(["race", "--http", str(file), "--json"]) == code
+            said = capsys.readouterr()
+            told = json.loads(said.out)["load"]
+            assert told["answers"] == {"201": 6 * rounds}
+            assert told["latency_ms"].keys() == {"p50", "p95", "p99", "max"}
+            assert engine.url.password
+            assert engine.url.password not in said.out + said.err
+    assert told["verdict"] == "broken"
+    assert "signups(email) has" in told["reason"]
 
 
 def test_other_machines_are_refused(engine: Engine) -> None:
