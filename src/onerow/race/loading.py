@@ -154,7 +154,7 @@ class _Client:
             connection.request(request.method, path, body, headers)
             response = connection.getresponse()
             response.read()
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             self._connection = None
             return Answer(0, time.perf_counter() - began, type(error).__name__)
         return Answer(response.status, time.perf_counter() - began)
