@@ -8,6 +8,10 @@ import re
 import shlex
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -19,7 +23,10 @@ from tests.cli.conftest import plant
 from tests.cli.shell import RULES, Shell, environment
 from tests.support.sandbox import Sandbox
 
-VERBS = ("init", "check", "plan", "apply", "status", "verify", "undo", "archive", "spool", "demo")
+VERBS = (
+    "init", "check", "plan", "apply", "status", "verify", "undo", "archive", "race", "spool", "demo",
+)  # fmt: skip
+ROOT = Path(__file__).parents[2]
 
 
 def test_options_on_either_side(shell: Shell, sqlite_box: Sandbox) -> None:
@@ -156,12 +163,60 @@ def test_examples_run(shell: Shell, sqlite_url: str, example: str) -> None:
         run_id = shell("apply", "--json").json["run"]
     if "plan.json" in words and words[0] == "apply":
         shell("plan", "--out", "plan.json")
+    if words[0] == "race":
+        write_race(shell.folder, box.url)
     if words[0] == "init" and "--out" not in words:
         (shell.folder / "onerow.toml").unlink()
     words = [re.sub(r"^(postgresql|sqlite)://.*", box.url, w) for w in words]
     words = [re.sub(r"^\d{8}-\w{8}$", run_id, w) for w in words]
-    call = shell(*words)
-    assert call.code == (1 if words[0] == "check" else 0), call.err
+    with answering() as server:
+        (shell.folder / "load.toml").write_text(LOAD.format(server=server, database=box.url))
+        call = shell(*words)
+    finds = words[0] == "check" or "signup_race.py" in example
+    assert call.code == (1 if finds else 0), call.err
+
+
+#: A scenario of the load mode against a server of the test's.
+LOAD = """
+url = "{server}"
+clients = 2
+rounds = 1
+request = [{{ method = "POST", path = "/members", json = {{ email = "{{key}}" }} }}]
+check = {{ database = "{database}", no_rows = "SELECT 1 WHERE 1 = 0" }}
+"""
+
+
+def write_race(folder: Path, url: str) -> None:
+    """The file of the page on races, with an engine of its own."""
+    page = (ROOT / "docs/races/index.md").read_text()
+    code = page.partition("<!-- file: signup_race.py -->\n```python\n")[2].partition("```")[0]
+    code += f"signup = dataclasses.replace(signup, engine=sa.create_engine({url!r}))\n"
+    (folder / "signup_race.py").write_text(f"import dataclasses\n{code}")
+
+
+class Created(BaseHTTPRequestHandler):
+    """Answers every POST with 201."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(201)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@contextmanager
+def answering() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Created) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
 
 
 def test_demo_on_sqlite(shell: Shell) -> None:
