@@ -16,6 +16,7 @@ from onerow.dialects.collisions import may_lack_target
 from onerow.dialects.folds import fold_tables
 from onerow.errors import Stopped
 from onerow.folding import collect
+from onerow.pace import Pace
 from onerow.plan import Step
 from onerow.session import Session, backoff, run_all
 from onerow.sql import Name
@@ -112,34 +113,19 @@ def _merge_pass(
     advance: Advance,
     before: int,
 ) -> int:
-    size = _BatchSize(session, work)
+    total = max(spec.table.estimated_rows or 0, work.rows)
+    of = total if session.database.dialect == "postgresql" else None
+    pace = Pace(session.limits, work.rows / work.groups, of)
     expected = before + work.rows - work.groups
     done, first = 0, 1
     while first <= work.groups:
         session.breathe()
-        last = min(first + size.groups - 1, work.groups)
-        began = time.monotonic()
-        done += _batch(session, run_id, step, spec, archives, first, last)
-        size.learn(time.monotonic() - began)
+        last = min(first + pace.size - 1, work.groups)
+        with pace.timed():
+            done += _batch(session, run_id, step, spec, archives, first, last)
         advance(before + done, expected)
         first = last + 1
     return done
-
-
-class _BatchSize:
-    """How many groups a batch takes: grows and shrinks towards the target time."""
-
-    def __init__(self, session: Session, work: Work) -> None:
-        self.limits = session.limits
-        self.per_group = max(1.0, work.rows / work.groups)
-        self.least = max(1, int(self.limits.least_batch_rows / self.per_group))
-        self.most = max(1, int(self.limits.most_batch_rows / self.per_group))
-        self.groups = max(1, int(self.limits.batch_rows / self.per_group))
-
-    def learn(self, seconds: float) -> None:
-        factor = min(1.5, max(0.5, self.limits.batch_time / max(seconds, 1e-4)))
-        # On a busy machine any batch misses its time; ever smaller ones would never get done.
-        self.groups = max(self.least, min(self.most, int(self.groups * factor)))
 
 
 def _batch(

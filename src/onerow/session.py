@@ -32,6 +32,11 @@ BEGIN_MILLISECONDS = 100  #: SQLite: one wait for the write lock
 CHECK_MILLISECONDS = 500  #: PostgreSQL: between looks whether the client is still there
 LOCK_SECONDS = 2.0  #: PostgreSQL: patience with a runner that was killed
 
+_LOOK_UP = (
+    "SELECT set_config('random_page_cost',"
+    " least(current_setting('random_page_cost')::float8, 1.1)::text, true)"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -42,7 +47,7 @@ class Limits:
     every_nth_long: int = 5  #: this try outlasts deadlock_timeout, so that autovacuum gives way
     long_timeout: float = 1.5
     batch_time: float = 0.08  #: target of one batch
-    batch_rows: int = 2_000  #: rows of the first batch
+    batch_rows: int = 1_000  #: rows of the first batch, of which nobody knows how long it takes
     least_batch_rows: int = 250  #: what a batch costs besides its rows is not paid for fewer
     most_batch_rows: int = 20_000
     passes: int = 8  #: merge and build again when duplicates keep arriving
@@ -230,6 +235,7 @@ class Session:
             for attempt in range(1, self.limits.lock_tries + 1):
                 try:
                     with self.transaction(lock_timeout=self.limits.long_timeout * 2):
+                        self._look_up()
                         return work()
                 except DBAPIError as error:
                     if not is_lock_failure(error):
@@ -240,6 +246,15 @@ class Session:
             if not asked():
                 raise Stopped(f"{what} could not be locked.", hint=f"`{self.again}` goes on.")
         raise KeyboardInterrupt
+
+    def _look_up(self) -> None:
+        """A batch is a few rows, that were read just now.
+
+        Where a server takes what is in its cache for as dear as a disk (the default), its plans
+        would read whole tables for every batch.
+        """
+        if self.database.dialect == "postgresql":
+            run(self.connection, _LOOK_UP)
 
     def _long_timeout(self) -> float:
         """A try that outlasts deadlock_timeout, whatever the server has there."""

@@ -6,13 +6,13 @@ over the whole table once, and the condition of what is still to do makes it saf
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
 from sqlalchemy.exc import DBAPIError
 
 from onerow.database import driver_text, run
+from onerow.pace import Pace
 from onerow.schema import Snapshot, Table
 from onerow.session import Session
 from onerow.sql import comma, quote
@@ -22,9 +22,6 @@ Visit = Callable[[str], int]
 Tell = Callable[[int, str], None]  #: (rows done, something worth saying)
 #: Share of a table's rows after which dead ones are cleared away, and at least so many.
 VACUUM_SHARE, VACUUM_LEAST = 0.08, 10_000
-#: Share of a table's rows that a batch locks at most, but for small tables: fewer than one writer
-#: in a hundred comes upon one of them.
-LOCKED_SHARE, LOCKED_LEAST = 0.005, 1_000
 
 
 def leaves(table: Table, snapshot: Snapshot) -> tuple[Table, ...]:
@@ -40,7 +37,8 @@ def walk(session: Session, leaf: Table, visit: Visit, tell: Tell) -> int:
     Raises:
         Stopped: rows could not be locked, or the run's time is used up.
     """
-    pace = _Pace(session, leaf)
+    per_unit = _rows_per_page(leaf) if session.database.dialect == "postgresql" else 1.0
+    pace = Pace(session.limits, per_unit, leaf.estimated_rows or 0)
     steps = _pages(session, leaf, pace)
     if session.database.dialect == "sqlite":
         steps = _keys(session, leaf, pace) if leaf.without_rowid else _numbers(session, leaf, pace)
@@ -48,9 +46,8 @@ def walk(session: Session, leaf: Table, visit: Visit, tell: Tell) -> int:
     said = ""
     for condition in steps:
         session.breathe()
-        began = time.monotonic()
-        count = session.batch(partial(visit, condition), f"Rows of {leaf}")
-        pace.learn(time.monotonic() - began)
+        with pace.timed():
+            count = session.batch(partial(visit, condition), f"Rows of {leaf}")
         done, since = done + count, since + count
         if since > max(VACUUM_LEAST, VACUUM_SHARE * (leaf.estimated_rows or 0)):
             left = _clear_away(session, leaf)
@@ -63,27 +60,6 @@ def walk(session: Session, leaf: Table, visit: Visit, tell: Tell) -> int:
     return done
 
 
-class _Pace:
-    """How much a batch takes (pages, row numbers, rows): moves towards the target time."""
-
-    def __init__(self, session: Session, leaf: Table) -> None:
-        self.limits = session.limits
-        self.per_unit = _rows_per_page(leaf) if session.database.dialect == "postgresql" else 1.0
-        share = max(LOCKED_LEAST, int(LOCKED_SHARE * (leaf.estimated_rows or 0)))
-        most = min(self.limits.most_batch_rows, share)
-        self.least = self._units(self.limits.least_batch_rows)
-        # Not more where there was nothing to do: the next range may be full of it.
-        self.most = max(self.least, self._units(most))
-        self.size = min(self.most, self._units(self.limits.batch_rows))
-
-    def _units(self, rows: int) -> int:
-        return max(1, int(rows / self.per_unit))
-
-    def learn(self, seconds: float) -> None:
-        factor = min(2.0, max(0.5, self.limits.batch_time / max(seconds, 1e-4)))
-        self.size = max(self.least, min(self.most, int(self.size * factor)))
-
-
 def _rows_per_page(leaf: Table) -> float:
     """As far as is known; many, so that the first batch is a short one."""
     if leaf.estimated_rows is None or not leaf.pages:
@@ -91,7 +67,7 @@ def _rows_per_page(leaf: Table) -> float:
     return max(1.0, leaf.estimated_rows / leaf.pages)
 
 
-def _pages(session: Session, leaf: Table, pace: _Pace) -> Iterator[str]:
+def _pages(session: Session, leaf: Table, pace: Pace) -> Iterator[str]:
     """Ranges of pages, of those that were there at the start; a later walk sees the others."""
     size = (
         f"SELECT pg_relation_size('{leaf.sql.replace(chr(39), chr(39) * 2)}'::regclass)"
@@ -106,7 +82,7 @@ def _pages(session: Session, leaf: Table, pace: _Pace) -> Iterator[str]:
         first = last
 
 
-def _numbers(session: Session, leaf: Table, pace: _Pace) -> Iterator[str]:
+def _numbers(session: Session, leaf: Table, pace: Pace) -> Iterator[str]:
     """Ranges of row numbers; a gap is leapt over, however wide it is."""
     rowid, last = _rowid(leaf), None
     while True:
@@ -125,7 +101,7 @@ def _rowid(leaf: Table) -> str:
     return next(n for n in ("rowid", "_rowid_", "oid") if n not in taken)
 
 
-def _keys(session: Session, leaf: Table, pace: _Pace) -> Iterator[str]:
+def _keys(session: Session, leaf: Table, pace: Pace) -> Iterator[str]:
     """Ranges of the primary key of a table without row numbers."""
     names = comma(map(quote, leaf.primary_key))
     texts = comma(f"quote({quote(c)})" for c in leaf.primary_key)

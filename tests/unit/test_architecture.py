@@ -45,6 +45,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "mapping",
         "survey",
         "states",
+        "pace",
         "walk",
         "backfill",
         "orphans",
