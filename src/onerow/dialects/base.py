@@ -36,6 +36,7 @@ class Dialect(ABC):
     batch: ClassVar[str]  #: the session's table of the batch at work
     keys: ClassVar[str]  #: the session's table of keys that stand more than once
     members: ClassVar[str]  #: the session's table of all members of duplicate groups
+    typed_batch: ClassVar[bool]  #: the batch's table holds values in their columns' own types
     write_lock: ClassVar[str]  #: the lock of an ordinary write, in the plan's words
 
     # -- detection ---------------------------------------------------------------------------

@@ -105,19 +105,24 @@ def moves(dialect: Dialect, merged: Merged, child: Child, ranking: str, which: s
     identity = merged.identity
     p, s = element_names(identity, "p"), element_names(identity, "s")
 
-    def value(alias: str, target: str, column: str) -> str:
-        sql = f"{alias}.{quote(target)}"
+    # What a row is known by stands in the ranking: then nobody looks the row up.
+    known = dialect.typed_batch and set(child.target_columns) <= set(identity)
+    olds, news = (dict(zip(identity, names, strict=True)) for names in (p, s))
+
+    def value(alias: str, names: dict[str, str], target: str, column: str) -> str:
+        sql = f"b.{names[target]}" if known else f"{alias}.{quote(target)}"
         return sql if child.declared else dialect.in_type_of(child.table.column(column), sql)
 
     pairs = comma(
-        f"{value('l', t, c)} AS old{i}, {value('k', t, c)} AS new{i}"
+        f"{value('l', olds, t, c)} AS old{i}, {value('k', news, t, c)} AS new{i}"
         for i, (t, c) in enumerate(zip(child.target_columns, child.columns, strict=True), 1)
     )
+    joins = "".join(
+        f" JOIN {merged.table.sql} AS {a} ON {same(of(a, identity), [f'b.{n}' for n in names])}"
+        for a, names in (("l", p), ("k", s))
+    )
     return (
-        f"SELECT {pairs}, b.rank AS place FROM {ranking} AS b"
-        f" JOIN {merged.table.sql} AS l ON {same(of('l', identity), [f'b.{n}' for n in p])}"
-        f" JOIN {merged.table.sql} AS k ON {same(of('k', identity), [f'b.{n}' for n in s])}"
-        f" WHERE {which}"
+        f"SELECT {pairs}, b.rank AS place FROM {ranking} AS b{'' if known else joins} WHERE {which}"
     )
 
 

@@ -41,6 +41,7 @@ class PostgreSQL(Dialect):
     batch: ClassVar[str] = BATCH
     keys: ClassVar[str] = KEYS
     members: ClassVar[str] = MEMBERS
+    typed_batch: ClassVar[bool] = True
     write_lock: ClassVar[str] = "row_exclusive"
 
     # -- definition --------------------------------------------------------------------------

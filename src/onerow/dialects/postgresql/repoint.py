@@ -49,10 +49,6 @@ def _change(
 ) -> Operation:
     """Gives rows `c` of a source other values, and keeps them as they were."""
     key = table.row_identity
-    lock = (
-        f"SELECT count(*) FROM (SELECT 1 FROM {source}"
-        f" ORDER BY {comma(of('c', key))} FOR UPDATE OF c) AS locked"
-    )
     new = comma(f"{v} AS onerow_new{i}" for i, v in enumerate(values, 1))
     sets = comma(f"{quote(c)} = n.onerow_new{i}" for i, c in enumerate(columns, 1))
     kept = archived_columns(table)
@@ -60,8 +56,11 @@ def _change(
     after = of("t", key) if renamed(table, columns) else []
     before = comma(f"n.{quote(c.name)}" for c in kept)
     # The row is joined to itself, for what it was: its own key may change with the reference.
+    # A row that was changed while its lock was awaited is returned, and updated, as it is then
+    # (manual §13.2.1), so locking, keeping and moving can be one statement.
     main = (
-        f"WITH n AS MATERIALIZED (SELECT {new}, c.* FROM {source}),"
+        f"WITH n AS MATERIALIZED (SELECT {new}, c.* FROM {source}"
+        f" ORDER BY {comma(of('c', key))} FOR UPDATE OF c),"
         f" u AS (UPDATE {table.sql} AS t SET {sets} FROM n WHERE {same(of('t', key), of('n', key))}"
         f" RETURNING ROW({comma(of('t', columns))})::text, {comma([*after, before])})"
         f" INSERT INTO {entry.archive} (onerow_op, onerow_batch, onerow_after, {comma(names)})"
@@ -71,6 +70,6 @@ def _change(
         table=table.ident,
         action="repointed",
         detail=comma(map(quote, columns)),
-        before=(lock,),
+        before=(),
         main=main,
     )

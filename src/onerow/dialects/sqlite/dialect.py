@@ -40,6 +40,7 @@ class SQLite(Dialect):
     batch: ClassVar[str] = BATCH
     keys: ClassVar[str] = KEYS
     members: ClassVar[str] = MEMBERS
+    typed_batch: ClassVar[bool] = False
     write_lock: ClassVar[str] = "write"
 
     # -- definition --------------------------------------------------------------------------
