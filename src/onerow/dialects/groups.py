@@ -15,14 +15,23 @@ from onerow.sql import comma, conjunction, quote
 
 
 def ranked(
-    spec: MergeSpec, order: list[tuple[str, str]], condition: str = "", lock: str = ""
+    spec: MergeSpec,
+    order: list[tuple[str, str]],
+    condition: str = "",
+    lock: str = "",
+    holds: str = "",
 ) -> str:
-    """Rows of the key, ranked: p1 … pn, s1 … sn (their survivor), rank, size (1: alone; 2: not)."""
+    """Rows of the key, ranked: p1 … pn, s1 … sn (their survivor), rank, size (1: alone; 2: not).
+
+    Args:
+        holds: bits of what a row holds; then comes, too, whether it holds what its survivor lacks.
+    """
     identity, p = spec.identity, element_names(spec.identity, "p")
     inner = [
         *(f"{quote(c)} AS {n}" for c, n in zip(identity, p, strict=True)),
         *aliased(spec.bound),
         *(f"({sql}) AS o{i}" for i, (sql, _) in enumerate(order, 1)),
+        *([f"{holds} AS holds"] if holds else []),
     ]
     where = conjunction([key_filter(spec.bound), condition])
     source = f"(SELECT {comma(inner)} FROM {spec.table.sql} WHERE {where}{lock}) AS r"
@@ -32,9 +41,10 @@ def ranked(
     survivor = comma(f"first_value({n}) OVER w AS s{i}" for i, n in enumerate(p, 1))
     # A count would need a second window, and nobody asks for more than whether a row is alone.
     alone = "row_number() OVER w = 1 AND lead(1) OVER w IS NULL"
+    gives = ", holds & ~(first_value(holds) OVER w) <> 0 AS gives" if holds else ""
     return (
         f"SELECT {comma(p)}, {survivor}, row_number() OVER w AS rank,"
-        f" CASE WHEN {alone} THEN 1 ELSE 2 END AS size FROM {source}"
+        f" CASE WHEN {alone} THEN 1 ELSE 2 END AS size{gives} FROM {source}"
         f" WINDOW w AS ({partition} ORDER BY {by})"
     )
 

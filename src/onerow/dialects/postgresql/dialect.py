@@ -85,7 +85,7 @@ class PostgreSQL(Dialect):
         return (
             f"DROP TABLE IF EXISTS {batch}",
             f"CREATE TEMPORARY TABLE {_bare(batch)} ON COMMIT DELETE ROWS AS"
-            f" SELECT {comma(columns)}, 0::bigint AS rank, 0::bigint AS size"
+            f" SELECT {comma(columns)}, 0::bigint AS rank, 0::bigint AS size, true AS gives"
             f" FROM {merged.table.sql} LIMIT 0",
             *(() if policies.only_fills(merged.changes) else (index,)),
             f"DROP TABLE IF EXISTS {changes}",
@@ -117,7 +117,11 @@ class PostgreSQL(Dialect):
         own = comma(map(quote, spec.identity))
         these = f"({own}) IN (SELECT {p} FROM {MEMBERS} WHERE grp BETWEEN {first} AND {last})"
         lock = f" ORDER BY {own} FOR UPDATE"
-        return (f"INSERT INTO {BATCH} {ranked(spec, self.order(spec), these, lock)}",)
+        # Where rows of the table itself may yet be joined, another one may be the survivor then.
+        settled = policies.only_fills(spec.changes) and all(f.number for f in spec.folds)
+        holds = policies.holds(spec.changes) if settled else ""
+        rows = ranked(spec, self.order(spec), these, lock, holds)
+        return (f"INSERT INTO {BATCH} {rows}",)
 
     def operation(self, change: Change, entry: Entry) -> Operation:
         merged, child = change.merged, change.child
@@ -258,7 +262,7 @@ def _collect_fills(dialect: Dialect, merged: Merged) -> str:
         f" FROM {dialect.batch_of(merged)} AS m JOIN {table.sql} AS o"
         f" ON {same(of('o', identity), [f'm.{n}' for n in element_names(identity, 'p')])}"
         f" JOIN {table.sql} AS s ON {same(of('s', identity), s)}"
-        f" WHERE m.rank > 1 AND ({useful}) GROUP BY {comma(s)}"
+        f" WHERE m.rank > 1 AND m.gives IS NOT FALSE AND ({useful}) GROUP BY {comma(s)}"
     )
 
 

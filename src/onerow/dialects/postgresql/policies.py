@@ -9,6 +9,8 @@ from onerow.dialects.values import ColumnChange
 from onerow.schema import Column
 from onerow.sql import quote
 
+BITS = 62  #: of a bigint that are of use
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -102,6 +104,16 @@ def fills(change: ColumnChange, survivor: str, other: str) -> str:
         f"({survivor}.{column} IS NOT DISTINCT FROM NULL"
         f" AND {other}.{column} IS DISTINCT FROM NULL)"
     )
+
+
+def holds(changes: Sequence[ColumnChange]) -> str:
+    """Bits of the columns that hold something in a row; as many as a bigint has."""
+    columns = [quote(c.column.name) for c in changes]
+    bits = [
+        f"CASE WHEN {c} IS DISTINCT FROM NULL THEN {1 << i} ELSE 0 END"
+        for i, c in enumerate(columns)
+    ]
+    return f"({' + '.join(bits)})::bigint" if 0 < len(bits) <= BITS else ""
 
 
 def merged(change: ColumnChange, group: Group) -> str:
