@@ -77,6 +77,23 @@ def test_a_child_that_is_moved_to_a_row_that_goes(every_pg_url: str, action: str
     assert box.rows("SELECT * FROM child ORDER BY id") == [(1, 1), (2, 1)]
 
 
+def test_a_child_that_is_changed_while_the_batch_waits_for_it(every_url: str) -> None:
+    """One that has left is left alone; one that stays is moved, kept and put back as it is then."""
+    box = Sandbox(every_url)
+    box.execute(
+        ROWS,
+        """CREATE TABLE child (id integer PRIMARY KEY, parent_id integer REFERENCES parent, v text);
+        INSERT INTO child VALUES (1, 3, 'old'), (2, 3, 'old'), (3, 2, 'old');""",
+    )
+    # To a row of a group that is not at work yet: so the batch waits for the child, not the parent.
+    changes = "CASE id WHEN 1 THEN 4 ELSE 3 END, v = 'new'"
+    while_open(box, f"UPDATE child SET parent_id = {changes} WHERE id < 3", KEY)
+    rows = "SELECT * FROM child ORDER BY id"
+    assert box.rows(rows) == [(1, 4, "new"), (2, 1, "new"), (3, 1, "old")]
+    undone(box)
+    assert box.rows(rows) == [(1, 4, "new"), (2, 3, "new"), (3, 2, "old")]
+
+
 def test_a_child_that_comes_while_the_batch_holds_its_rows(every_pg_url: str) -> None:
     """It waits, and is refused by the foreign key: never taken and lost."""
     import psycopg
