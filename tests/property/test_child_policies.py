@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -163,15 +164,33 @@ def budget(examples: int) -> settings:
     )
 
 
-@budget(60)
+@budget(20)
 @given(FAMILIES)
 def test_on_sqlite(sqlite_url: str, family: Family) -> None:
     """No row is lost, no reference dangles, and the undo is the identity."""
     there_and_back(sqlite_url, family)
 
 
-@budget(25)
+@budget(8)
 @given(FAMILIES)
 def test_on_postgresql(pg_url: str, family: Family) -> None:
     """The same, with foreign keys that the server checks at every statement."""
     there_and_back(pg_url, family)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@budget(300)
+@given(FAMILIES)
+def test_on_sqlite_at_length(sqlite_url: str, family: Family) -> None:
+    """With a larger budget."""
+    there_and_back(sqlite_url, family)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@budget(60)
+@given(FAMILIES)
+def test_every_server_at_length(every_pg_url: str, family: Family) -> None:
+    """On every server, with a larger budget."""
+    there_and_back(every_pg_url, family)
