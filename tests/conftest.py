@@ -14,6 +14,7 @@ pytest-xdist). Where there is no server, tests that need one fail.
 from __future__ import annotations
 
 import secrets
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -32,6 +33,10 @@ hypothesis.settings.register_profile(
     "onerow", deadline=None, print_blob=True, phases=PHASES, report_multiple_bugs=False
 )
 hypothesis.settings.load_profile("onerow")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As in a background job of a shell; our processes would inherit it, and some are to be stopped.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: Opens a server by its name, and says which of its databases to copy.
 OpenServer = Callable[[str], tuple[Server, str]]
