@@ -213,6 +213,7 @@ def test_autovacuum_gives_way_to_a_long_try(vacuuming: EmbeddedServer) -> None:
         assert told.has("autovacuum", "gives way to a long try")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_autovacuum_that_prevents_wraparound(vacuuming: EmbeddedServer) -> None:
     """It gives way to nobody, and that is what the run says when it has to stop."""
