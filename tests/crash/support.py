@@ -194,9 +194,11 @@ def assert_undone(box: Sandbox, found: Ends) -> None:
 
 
 @contextmanager
-def onerow(verb: str, box: Sandbox, folder: Path, rules: str = RULES) -> Iterator[Command]:
+def onerow(
+    verb: str, box: Sandbox, folder: Path, rules: str = RULES, *more: str
+) -> Iterator[Command]:
     """The verb in a process of its own, in small batches."""
     (folder / "onerow.toml").write_text(rules)
     small = ["--yes", "--batch-time", "0.001"] if verb == "apply" else []
-    with command(verb, *small, "--quiet", "--url", box.url, folder=folder) as process:
+    with command(verb, *more, *small, "--quiet", "--url", box.url, folder=folder) as process:
         yield process
