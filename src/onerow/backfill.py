@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
@@ -104,7 +105,7 @@ def _walks(work: _Fill, tell: Tell) -> None:
         if not _left(work):
             return
         for leaf in leaves(work.table, work.snapshot):
-            walk(work.session, leaf, lambda where, t=leaf: _visit(work, t, where), tell)  # type: ignore[misc]
+            walk(work.session, leaf, partial(_visit, work, leaf), tell)
     if _left(work):
         _tell_arriving(work, tell)
 
