@@ -38,22 +38,25 @@ def parse_address(text: str) -> URL:
     return url.set(drivername=drivers[backend])
 
 
-def open_engine(text: str, *, create: bool = False) -> sa.Engine:
+def open_engine(text: str, *, create: bool = False, connections: int | None = None) -> sa.Engine:
     """An engine for an address as a person writes it.
 
     Args:
         create: a SQLite file that is not there yet is made.
+        connections: for a server: at most so many, kept open; a SQLite file is read while it is
+            written (WAL), which stays with the file.
 
     Raises:
         SystemFailure: no address, or a file that is not there.
     """
     url = parse_address(text)
-    return _sqlite(url, create) if url.drivername == "sqlite" else _postgresql(url)
+    pool = {} if connections is None else {"pool_size": connections, "max_overflow": 0}
+    return _sqlite(url, create, pool) if url.drivername == "sqlite" else _postgresql(url, pool)
 
 
-def _postgresql(url: URL) -> sa.Engine:
+def _postgresql(url: URL, pool: dict[str, int]) -> sa.Engine:
     given = {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_SECONDS}
-    engine = sa.create_engine(url, connect_args=given)
+    engine = sa.create_engine(url, connect_args=given, **pool)
 
     @sa.event.listens_for(engine, "connect")
     def settings(dbapi: Any, _record: Any) -> None:
@@ -65,17 +68,20 @@ def _postgresql(url: URL) -> sa.Engine:
     return engine
 
 
-def _sqlite(url: URL, create: bool) -> sa.Engine:
+def _sqlite(url: URL, create: bool, pool: dict[str, int]) -> sa.Engine:
     if url.database in (None, "", ":memory:"):
         raise SystemFailure("A SQLite database must be a file; one in memory ends with us.")
     path = Path(str(url.database))
     if not (path.is_file() if not create else path.absolute().parent.is_dir()):
         raise SystemFailure(f"There is no {'folder for the' if create else 'SQLite'} file {path}.")
-    engine = sa.create_engine(url, connect_args={"isolation_level": None, "timeout": BUSY_SECONDS})
+    given = {"isolation_level": None, "timeout": BUSY_SECONDS, "check_same_thread": not pool}
+    engine = sa.create_engine(url, connect_args=given, **pool)
 
     @sa.event.listens_for(engine, "connect")
     def settings(dbapi: sqlite3.Connection, _record: Any) -> None:
         dbapi.execute("PRAGMA foreign_keys = ON")
+        if pool:
+            dbapi.execute("PRAGMA journal_mode = WAL")
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
