@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from systems.shared import commands
+from systems.shared.web.commands import serve_command
 from systems.workout_planner import states
+
+if TYPE_CHECKING:
+    from systems.shared.web.server import Make
 
 
 @click.group(context_settings=commands.SETTINGS)
@@ -35,6 +41,14 @@ def rules() -> None:
     """Print the rule file."""
     click.echo(commands.rules_text(__file__), nl=False)
 
+
+def _make() -> Make:
+    from systems.workout_planner.app import make
+
+    return make
+
+
+cli.add_command(serve_command(_make, signed=False))
 
 if __name__ == "__main__":
     commands.run(cli, "python -m systems.workout_planner")

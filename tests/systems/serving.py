@@ -35,7 +35,7 @@ class Served:
     """
 
     def __init__(self, name: str, *words: str, env: Mapping[str, str]) -> None:
-        self.claims: type[Claims] = import_module(f"systems.{name}.claims").Claims
+        self.name = name
         self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
             [sys.executable, "-m", f"systems.{name}", "serve", "--port", "0", *words],
@@ -53,7 +53,8 @@ class Served:
         return os.pread(self._said.fileno(), 10**7, 0).decode()
 
     def token(self, *, seconds: float = 600, **claims: Any) -> str:
-        return TOKENS.mint(self.claims(**{"sub": "tester", **claims}), seconds)
+        kind: type[Claims] = import_module(f"systems.{self.name}.claims").Claims
+        return TOKENS.mint(kind(**{"sub": "tester", **claims}), seconds)
 
     def client(self, *, token: str | None = None, **claims: Any) -> httpx.Client:
         """A client with a token that says these claims, or with none when there are none."""

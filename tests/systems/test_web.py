@@ -92,7 +92,7 @@ def http(address: str) -> Iterator[httpx.Client]:
 
 
 def token(**claims: Any) -> str:
-    return jwt.encode({"sub": "anna", "exp": time.time() + 60, **claims}, KEY, algorithm="HS256")
+    return jwt.encode({"sub": "anna", "exp": time.time() + 3600, **claims}, KEY, algorithm="HS256")
 
 
 def bearer(text: str) -> dict[str, str]:

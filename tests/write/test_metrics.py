@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from onerow import write
 from onerow.write import Retry, conflict_of, get_or_create, observe, transactional, upsert
 from onerow.write.metrics import OpenTelemetry, Prometheus
 from onerow.write.retry import no_sleep
-from tests.write.support import EMAIL, USER, sessions
+from tests.write.support import EMAIL, USER, engine_of, sessions
 
 A = {"tenant_id": 1, "slug": "a"}
 
@@ -105,6 +106,42 @@ def test_log_records(engine: sa.Engine, caplog: pytest.LogCaptureFixture) -> Non
     facts = [r.onerow for r in caplog.records if r.name == "onerow.write"]  # type: ignore[attr-defined]
     assert [f.get("kind") for f in facts] == ["unique", "serialization"]
     assert set(facts[0]) == {"kind", "constraint", "table"}
+
+
+def test_races(pg_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Coming second is counted and logged, at a verb's first call and when its round is kept."""
+    caplog.set_level(logging.INFO, "onerow.write")
+    registry = CollectorRegistry()
+    observe(Prometheus(registry))
+    with engine_of(pg_url) as engine, engine_of(pg_url) as other:
+        for slug in ("a", "b"):
+            with _overtaken(engine, other, slug), Session(engine) as session:
+                upsert(session, USER, {"tenant_id": 1, "slug": slug, "title": "mine"})
+                session.commit()
+        with _overtaken(engine, other, "c"), Session(engine) as session:
+            get_or_create(session, USER, {"tenant_id": 1, "slug": "c"})
+    for verb, times in (("upsert", 2), ("get_or_create", 1)):
+        labels = {"verb": verb, "table": "users"}
+        assert registry.get_sample_value("onerow_races_total", labels) == times
+    facts = [r.onerow for r in caplog.records if r.getMessage() == "race"]  # type: ignore[attr-defined]
+    assert [f["verb"] for f in facts] == ["upsert", "upsert", "get_or_create"]
+
+
+@contextmanager
+def _overtaken(engine: sa.Engine, other: sa.Engine, slug: str) -> Iterator[None]:
+    """Somebody else's row is there a moment before ours."""
+
+    def first(connection: Any, _cursor: Any, sql: str, *_: Any) -> None:
+        if sql.startswith("INSERT") and not done:
+            done.append(sql)
+            with Session(other) as session:
+                upsert(session, USER, {"tenant_id": 1, "slug": slug, "title": "theirs"})
+                session.commit()
+
+    done: list[str] = []
+    sa.event.listen(engine, "before_cursor_execute", first)
+    yield
+    sa.event.remove(engine, "before_cursor_execute", first)
 
 
 def test_import_is_lazy() -> None:

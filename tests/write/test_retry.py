@@ -277,8 +277,11 @@ def test_sqlite_with_the_applications_own_begin(sqlite_url: str) -> None:
             connection.exec_driver_sql("BEGIN")
 
         engine.dispose()
-        place = transactional(sessions(engine))(lambda s: upsert(s, USER, A).outcome)
-        assert [place(), place()] == ["inserted", "unchanged"]
+        for over, slug in ((sessions(engine), "a"), (engine, "b")):
+            place = transactional(over)(
+                lambda s, slug: upsert(s, USER, {**A, "slug": slug}).outcome
+            )
+            assert [place(slug), place(slug)] == ["inserted", "unchanged"]
 
 
 def test_course_keeps_the_budget() -> None:

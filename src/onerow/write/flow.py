@@ -64,10 +64,12 @@ class Written(Generic[T]):
         row: the row as it now stands: an instance when the key was made from a mapped class and
             written through a Session, else a SQLAlchemy Row.
         outcome: ``inserted``, ``updated``, ``unchanged`` or ``restored``.
+        raced: another writer made, changed or removed the row meanwhile, and it was done again.
     """
 
     row: T
     outcome: Outcome
+    raced: bool = False
 
     @property
     def created(self) -> bool:

@@ -7,7 +7,7 @@ inserted nor found the row has lost a race against a delete, or met another uniq
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -114,15 +114,16 @@ def upsert(verb: Verb) -> Flow[Written[Any]]:
     """Change the row where it differs, else insert it, else it stands as wanted."""
     yield from locked(verb)
     params, nulls, request = verb.params, verb.nulls, verb.request
-    for _ in range(ROUNDS):
+    for turn in range(ROUNDS):
         if request.sets:
             update = verb.statements.update(nulls, request.sets, bump=request.bump)
             answer = yield Ask(update, params)
             if answer.rows:
-                return (yield from verb.written(answer, "updated"))
-        written = yield from _insert_or_find(verb, params, nulls)
-        if written is not None:
-            return written
+                written = yield from verb.written(answer, "updated")
+                return replace(written, raced=turn > 0)
+        found = yield from _insert_or_find(verb, params, nulls)
+        if found is not None:
+            return replace(found, raced=turn > 0)
     raise _contended(verb)
 
 
@@ -133,10 +134,10 @@ def get_or_create(verb: Verb) -> Flow[Written[Any]]:
     if answer.rows:
         return verb.found(answer)
     yield from locked(verb)
-    for _ in range(ROUNDS):
+    for turn in range(ROUNDS):
         written = yield from _insert_or_find(verb, params, nulls)
         if written is not None:
-            return written
+            return replace(written, raced=turn > 0 or written.raced)
     raise _contended(verb)
 
 
@@ -155,7 +156,8 @@ def _insert_or_find(
     found = yield Ask(verb.statements.look(nulls, sets, lock=request.lock), params)
     if found.rows:
         as_wanted = not request.sets or (not computed and getattr(found.row, SAME))
-        return verb.found(found) if as_wanted else None
+        seen = Written(verb.statements.pick(found.row), "unchanged", raced=not request.sets)
+        return seen if as_wanted else None
     return (yield from _other_key(verb, params))
 
 

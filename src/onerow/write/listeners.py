@@ -16,7 +16,7 @@ def observe(*listeners: Any) -> None:
     """Tell these listeners from now on (`onerow.write.metrics.Prometheus()`, …); none: nobody.
 
     Args:
-        *listeners: objects with any of the methods `wrote`, `conflicted`, `retried`,
+        *listeners: objects with any of the methods `wrote`, `raced`, `conflicted`, `retried`,
             `finished`, `spooled`.
     """
     global active
@@ -33,6 +33,12 @@ def _tell(method: str, *facts: Any) -> None:
 def wrote(verb: str, table: str, outcome: str, seconds: float) -> None:
     """A verb is done."""
     _tell("wrote", verb, table, outcome, seconds)
+
+
+def raced(verb: str, table: str) -> None:
+    """A verb found that another writer was faster, and went on from what that one had written."""
+    log.info("race", extra={"onerow": {"verb": verb, "table": table}})
+    _tell("raced", verb, table)
 
 
 def conflicted(kind: str, constraint: str | None, table: str | None) -> None:

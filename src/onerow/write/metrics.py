@@ -35,6 +35,8 @@ class Prometheus:
         self.seconds = Histogram(
             name("write_seconds"), "Time of a verb", ["verb"], buckets=LATENCY, registry=r
         )
+        labels = ["verb", "table"]
+        self.races = Counter(name("races_total"), "Writes that came second", labels, registry=r)
         labels = ["kind", "constraint"]
         self.conflicts = Counter(
             name("conflicts_total"), "Constraint violations", labels, registry=r
@@ -60,6 +62,9 @@ class Prometheus:
     def wrote(self, verb: str, table: str, outcome: str, seconds: float) -> None:
         self.writes.labels(verb, table, outcome).inc()
         self.seconds.labels(verb).observe(seconds)
+
+    def raced(self, verb: str, table: str) -> None:
+        self.races.labels(verb, table).inc()
 
     def conflicted(self, kind: str, constraint: str, table: str) -> None:
         self.conflicts.labels(kind, constraint).inc()
@@ -92,6 +97,7 @@ class OpenTelemetry:
         self._span = trace.get_current_span
         self.writes = m.create_counter("onerow.writes", description="Writes by outcome")
         self.seconds = m.create_histogram("onerow.write.duration", unit="s")
+        self.races = m.create_counter("onerow.races", description="Writes that came second")
         self.conflicts = m.create_counter("onerow.conflicts")
         self.retries = m.create_counter("onerow.retries")
         self.attempts = m.create_histogram("onerow.attempts")
@@ -103,6 +109,11 @@ class OpenTelemetry:
         self.writes.add(1, facts)
         self.seconds.record(seconds, {"verb": verb})
         self._span().add_event("onerow.wrote", facts)
+
+    def raced(self, verb: str, table: str) -> None:
+        facts = {"verb": verb, "table": table}
+        self.races.add(1, facts)
+        self._span().add_event("onerow.raced", facts)
 
     def conflicted(self, kind: str, constraint: str, table: str) -> None:
         facts = {"kind": kind, "constraint": constraint, "table": table}

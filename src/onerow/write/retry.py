@@ -176,6 +176,8 @@ def begin(target: Any, isolation: str | None, read_only: bool) -> None:
 
 def begin_immediate(connection: sa.Connection) -> None:
     """Take SQLite's write lock now. An application's own BEGIN hook is undone first."""
+    if not connection.in_transaction():
+        connection.begin()  # now, so that the hook is not called by our own statement
     driver: Any = connection.connection.driver_connection
     if driver.in_transaction:
         connection.exec_driver_sql("ROLLBACK")

@@ -191,8 +191,13 @@ def run_verb(
     name: str,
     make: Callable[[Bound, Live, Statements], Flow[T]],
     values: Mapping[str, Any] | None = None,
+    *,
+    again: bool = False,
 ) -> T:
     """Bind, drive, count; an error carries our own values and is told to the observers.
+
+    Args:
+        again: a kept first round has found nothing; if there is a row now, somebody was faster.
 
     Raises:
         NoUniqueIndex: nothing holds the key.
@@ -210,6 +215,8 @@ def run_verb(
         result = drive(target, make(bound, live, statements), bound.table)
     except DBAPIError as exc:
         raise explained(exc, target, bound, values) from exc.__cause__
+    if isinstance(result, Written) and (result.raced or (again and not result.created)):
+        listeners.raced(name, bound.table.name)
     if listeners.active:
         outcome = result.outcome if isinstance(result, Written) else "done"
         listeners.wrote(name, bound.table.name, outcome, time.perf_counter() - started)

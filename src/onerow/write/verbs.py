@@ -81,7 +81,8 @@ def upsert(
             fast.keep(session, shape, verb, all_values, "upsert")
         return flows.upsert(verb)
 
-    return run_verb(session, key, "upsert", make, values)
+    again = kept is not None and other_keys == "raise"
+    return run_verb(session, key, "upsert", make, values, again=again)
 
 
 def get_or_create(
@@ -126,7 +127,8 @@ def get_or_create(
             fast.keep(session, shape, verb, all_values, "get_or_create")
         return flows.get_or_create(verb)
 
-    return run_verb(session, key, "get_or_create", make, values)
+    again = kept is not None and other_keys == "raise"
+    return run_verb(session, key, "get_or_create", make, values, again=again)
 
 
 def singleton(session: Target, key: Any, *, defaults: Values | None = None) -> Written[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +43,7 @@ def make_app(
     form: ErrorForm = errors.PLAIN,
     most_bytes: int = MOST_BYTES,
     health: measures.More = dict,
+    health_at: Sequence[str] = (measures.HEALTH,),
 ) -> FastAPI:
     """An application without calls of its own.
 
@@ -50,6 +51,7 @@ def make_app(
         form: of all errors.
         most_bytes: of a request's body.
         health: what /health tells besides.
+        health_at: its addresses.
     """
     app = _Documented(
         title=title,
@@ -62,7 +64,7 @@ def make_app(
     )
     errors.install(app, form)
     app.add_middleware(BodyLimit, most=most_bytes, form=form)
-    measures.install(app, serving.engine, form, health)
+    measures.install(app, serving.engine, form, health, health_at)
     app.add_middleware(SecurityHeaders)
     return app
 

@@ -16,14 +16,18 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 8000
 
 
-def serve_command(make: Callable[[], Make]) -> click.Command:
+SIGNED = "ONEROW_JWT_SECRET must hold the secret that signs the tokens: 32 bytes or more."
+
+
+def serve_command(make: Callable[[], Make], *, signed: bool = True) -> click.Command:
     """`serve`.
 
     Args:
         make: imports the system's application and returns its `make`.
+        signed: one has to sign in.
     """
 
-    @click.command()
+    @click.command(epilog=SIGNED if signed else None)
     @url_option
     @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
     @click.option(
@@ -35,13 +39,10 @@ def serve_command(make: Callable[[], Make]) -> click.Command:
     )
     @click.option("--naive", is_flag=True, help="With the original, unsafe writers.")
     def serve(url: str, host: str, port: int, naive: bool) -> None:
-        """Serve the application until SIGTERM or Ctrl-C.
-
-        ONEROW_JWT_SECRET must hold the secret that signs the tokens: 32 bytes or more.
-        """
+        """Serve the application until SIGTERM or Ctrl-C."""
         from systems.shared.web.server import serve as run
 
-        run(make(), url, host, port, naive)
+        run(make(), url, host, port, naive, signed)
 
     return serve
 

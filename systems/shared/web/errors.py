@@ -32,6 +32,7 @@ CODES = {
     409: "CONFLICT",
     412: "CHANGED_MEANWHILE",
     413: "TOO_LARGE",
+    415: "UNSUPPORTED_MEDIA_TYPE",
     500: "INTERNAL",
     503: "UNAVAILABLE",
 }
@@ -42,7 +43,7 @@ SENTENCES = {
     500: "Something went wrong here; it is in the server's log.",
     503: "The database cannot be reached; try again in a moment.",
 }
-#: Every call may end in one of these.
+#: What calls may end in where one has to sign in.
 ALWAYS = (400, 401, 403, 405, 413, 500, 503)
 
 
@@ -88,11 +89,13 @@ class ErrorForm:
     Attributes:
         model: of the body, for the OpenAPI document.
         body: makes it.
+        always: every call may end in one of these.
     """
 
     model: type[BaseModel]
     body: Callable[[Fault], Mapping[str, Any]]
     media_type: str = "application/json"
+    always: tuple[int, ...] = ALWAYS
 
     def respond(self, fault: Fault) -> Response:
         """The answer for a fault."""
@@ -101,7 +104,7 @@ class ErrorForm:
 
     def documented(self, *statuses: int) -> dict[int | str, dict[str, Any]]:
         """`responses=` of a call that may end in these, and in those that every call may end in."""
-        return {s: self._documented(s) for s in sorted({*ALWAYS, *statuses})}
+        return {s: self._documented(s) for s in sorted({*self.always, *statuses})}
 
     def _documented(self, status: int) -> dict[str, Any]:
         schema = {"$ref": f"#/components/schemas/{self.model.__name__}"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,6 +23,8 @@ from onerow.write import observe
 from onerow.write.metrics import LATENCY, Prometheus
 from systems.shared.web.errors import ErrorForm
 
+HEALTH = "/health"
+
 
 class Health(BaseModel):
     """The database answers."""
@@ -34,19 +36,34 @@ class Health(BaseModel):
 More = Callable[[], dict[str, Any]]
 
 
-def install(app: FastAPI, engine: sa.Engine, form: ErrorForm, more: More = dict) -> None:
-    """Add both; what onerow's writes tell is among the metrics."""
+def install(
+    app: FastAPI,
+    engine: sa.Engine,
+    form: ErrorForm,
+    more: More = dict,
+    addresses: Sequence[str] = (HEALTH,),
+) -> None:
+    """Add both; what onerow's writes tell is among the metrics.
+
+    Args:
+        more: what health tells besides.
+        addresses: of health.
+    """
     registry = CollectorRegistry()
     observe(Prometheus(registry))
     errors: dict[int | str, dict[str, Any]]
     errors = {s: r for s, r in form.documented().items() if s in (405, 413, 500, 503)}
 
-    @app.get("/health", response_model=Health, responses=errors, tags=["operation"])
     def health() -> dict[str, Any]:
         """Whether the database can be reached; 503 otherwise."""
         with engine.connect() as connection:
             connection.execute(sa.text("SELECT 1"))
         return {"status": "ok", **more()}
+
+    for address in addresses:
+        app.add_api_route(
+            address, health, response_model=Health, responses=errors, tags=["operation"]
+        )
 
     text = {"content": {"text/plain": {"schema": {"type": "string"}}}}
 

@@ -23,6 +23,19 @@ LOGIN = "/login"
 C = TypeVar("C", bound=Claims)
 
 
+def templates_of(folder: Path) -> Environment:
+    """`templates/` of a system's package, and the shared ones; everything is escaped."""
+    loader = FileSystemLoader([folder / "templates", SHARED / "templates"])
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+
+
+def mount_static(app: FastAPI, folder: Path) -> None:
+    """`static/` of a system's package, and the shared one."""
+    app.mount("/static/shared", StaticFiles(directory=SHARED / "static"))
+    if (folder / "static").is_dir():
+        app.mount("/static", StaticFiles(directory=folder / "static"))
+
+
 class NotSignedIn(Exception):
     """A page was asked for without a valid token in the cookie."""
 
@@ -37,8 +50,7 @@ class Pages(Generic[C]):
 
     def __init__(self, brand: str, folder: Path, tokens: Tokens, kind: type[C]) -> None:
         self.brand, self.folder, self.tokens, self.kind = brand, folder, tokens, kind
-        loader = FileSystemLoader([folder / "templates", SHARED / "templates"])
-        self.templates = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+        self.templates = templates_of(folder)
 
     def signed_in(self, request: Request) -> C:
         """The claims of who looks at the page."""
@@ -56,9 +68,7 @@ class Pages(Generic[C]):
 
     def install(self, app: FastAPI) -> None:
         """Static files, GET and POST /login, POST /logout."""
-        app.mount("/static/shared", StaticFiles(directory=SHARED / "static"))
-        if (self.folder / "static").is_dir():
-            app.mount("/static", StaticFiles(directory=self.folder / "static"))
+        mount_static(app, self.folder)
         app.add_exception_handler(NotSignedIn, _to_login)
         app.add_route(LOGIN, self._ask, methods=["GET"])
         app.add_route(LOGIN, self._sign_in, methods=["POST"])

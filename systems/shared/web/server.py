@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import signal
 import socket
 import sys
@@ -15,7 +16,7 @@ from fastapi import FastAPI
 from systems.shared.address import open_engine
 from systems.shared.errors import SystemFailure
 from systems.shared.web.application import THREADS, Serving
-from systems.shared.web.tokens import Tokens
+from systems.shared.web.tokens import LEAST_BYTES, Tokens
 
 GRACE = 10  #: seconds that requests at work have when the server ends
 QUEUE = 1024  #: connections that wait to be accepted
@@ -23,17 +24,18 @@ QUEUE = 1024  #: connections that wait to be accepted
 Make = Callable[[Serving], FastAPI]
 
 
-def serve(make: Make, url: str, host: str, port: int, naive: bool) -> None:
+def serve(make: Make, url: str, host: str, port: int, naive: bool, signed: bool) -> None:
     """Serve an application until SIGTERM or Ctrl-C.
 
     Args:
         make: makes it; raises SystemRefusal when the database is not one for it.
         port: 0 for any free one.
+        signed: one has to sign in, so there must be a secret.
 
     Raises:
         SystemFailure: no secret, no database, or the port is taken.
     """
-    tokens = Tokens.from_environment()
+    tokens = Tokens.from_environment() if signed else Tokens(secrets.token_hex(LEAST_BYTES))
     engine = open_engine(url, connections=THREADS)
     try:
         app = make(Serving(engine=engine, tokens=tokens, naive=naive))
