@@ -47,22 +47,10 @@ def made(url: str, *scripts: str) -> Sandbox:
     return box
 
 
-def everything(box: Sandbox) -> object:
-    """State, and what the partitions have, which the tables' own schema does not tell."""
-    parts = box.rows(
-        "SELECT c.oid::regclass::text, pg_get_indexdef(i.indexrelid), i.indisvalid"
-        " FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indrelid WHERE c.relispartition"
-        " UNION ALL SELECT c.oid::regclass::text, pg_get_constraintdef(k.oid), k.convalidated"
-        " FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = k.conrelid"
-        " WHERE c.relispartition ORDER BY 1, 2"
-    )
-    return box.state(), parts
-
-
 def test_there_and_back(every_pg_url: str) -> None:
     """Duplicates of each partition are merged, the parent gets a valid constraint, undo is exact."""
     box = made(every_pg_url, BELOW, ROWS)
-    before = everything(box)
+    before = box.state()
     outcome = there_and_back(box, RULE)
     assert outcome.archived > 0
     kept = "SELECT count(*), count(DISTINCT (day, code)) FROM event"
@@ -71,7 +59,7 @@ def test_there_and_back(every_pg_url: str) -> None:
     kinds = "SELECT contype::text FROM pg_constraint WHERE conname = 'event_key'"
     assert box.rows(kinds) == [("u",)]
     undone(box)
-    assert everything(box) == before
+    assert box.state() == before
 
 
 def test_the_rows_of_other_partitions_are_left_alone(every_pg_url: str) -> None:
@@ -109,10 +97,10 @@ def test_other_shapes(every_pg_url: str, rule: Key) -> None:
     box.execute("UPDATE event SET note = 'n' WHERE note IS NULL AND id % 2 = 0")
     if rule.nulls == "forbidden":
         box.execute("UPDATE event SET note = 'm' WHERE note IS NULL")
-    before = everything(box)
+    before = box.state()
     there_and_back(box, rule)
     undone(box)
-    assert everything(box) == before
+    assert box.state() == before
 
 
 def test_children_of_a_partitioned_table_follow(every_pg_url: str) -> None:
@@ -134,13 +122,13 @@ def test_a_key_without_the_partition_column_is_refused_with_the_count(every_pg_u
     """Across partitions nothing can enforce it; how many groups break it is told."""
     box = made(every_pg_url, BELOW)
     box.execute("INSERT INTO event VALUES (1, '2026-01-05', 'a'), (2, '2026-02-05', 'a')")
-    before = everything(box)
+    before = box.state()
     found = api.make_plan(box.url, [Key("event", "code")]).blockers
     assert [b.code for b in found] == ["partition_key_missing"]
     assert "public.event is partitioned by day" in found[0].message
     assert "1 group(s) of rows break it now" in found[0].message
     assert api.apply(box.url, [Key("event", "code")]).status == "refused"
-    assert everything(box) == before
+    assert box.state() == before
 
 
 def test_a_key_without_a_sub_partitions_column_is_refused(every_pg_url: str) -> None:
@@ -236,7 +224,7 @@ def test_triggers_of_partitions_stay_silent(every_pg_url: str) -> None:
 def test_an_index_of_ours_that_a_cut_off_build_has_left(every_pg_url: str) -> None:
     """An invalid leaf index, and a parent's that waits for it: both are gone on with, or undone."""
     box = made(every_pg_url, ROWS)
-    before = everything(box)
+    before = box.state()
     with transaction(box) as open_:
         open_.execute(WAITED_FOR)
         short = Limits(build_budget=1.0, batch_rows=100)
@@ -244,5 +232,5 @@ def test_an_index_of_ours_that_a_cut_off_build_has_left(every_pg_url: str) -> No
         assert [valid for _, valid in box.rows(INDEXES)] == [False, True, False]
         open_.execute("ROLLBACK")
     undone(box)
-    assert everything(box) == before
+    assert box.state() == before
     applied(box, RULE)

@@ -27,8 +27,8 @@ from sqlalchemy.engine.default import DefaultDialect
 from onerow import api
 from onerow.session import Limits
 
-#: Several batches even in a small table.
-SMALL = Limits(batch_rows=6, least_batch_rows=3, most_batch_rows=12)
+#: Several batches even in a small table, and as many on a slow machine as on a fast one.
+SMALL = Limits(batch_rows=6, least_batch_rows=6, most_batch_rows=6)
 _COMMENTS = re.compile(r"\s*(--[^\n]*\n\s*)*")
 _READS = re.compile(
     r"(SELECT\b(?!.*\bFOR (NO KEY )?UPDATE\b)|SHOW\b|SET\b|PRAGMA\b|BEGIN\b"

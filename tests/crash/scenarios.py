@@ -29,6 +29,7 @@ class Scenario:
     kinds: frozenset[str]
     rebuilt: bool = False
     file: str = ""  #: content of `map.csv`
+    engines: tuple[str, ...] = ("sqlite", "postgresql")  #: that have such a thing
 
     def prepare(self, box: Sandbox, folder: Path) -> Rules:
         """Make the tables and the rule file; returns its rules."""
@@ -89,6 +90,73 @@ def _facts(box: Sandbox) -> None:
         "CREATE TABLE fact (id integer PRIMARY KEY, region integer, amount integer);",
         "INSERT INTO place " + _numbers(5).format("i"),
         "INSERT INTO fact " + _numbers(22).format("i, CASE WHEN i % 3 = 0 THEN i % 5 END, i"),
+    )
+
+
+def _guarded(box: Sandbox) -> None:
+    """Groups of two under an index that a guard can look by."""
+    box.execute(
+        "CREATE TABLE seat (id integer PRIMARY KEY, hall integer, no integer, seen integer);"
+        "CREATE INDEX seat_hall ON seat (hall);",
+        "INSERT INTO seat " + _numbers(20).format("i, i % 3, i % 11, i * 7 % 10"),
+    )
+
+
+def _partitioned(box: Sandbox) -> None:
+    """Leaves of a partition and of one below it."""
+    box.execute(
+        "CREATE TABLE event (id integer NOT NULL, day integer NOT NULL, code integer NOT NULL,"
+        " note text, PRIMARY KEY (id, day, code)) PARTITION BY RANGE (day);"
+        "CREATE TABLE event_1 PARTITION OF event FOR VALUES FROM (0) TO (2);"
+        "CREATE TABLE event_2 PARTITION OF event FOR VALUES FROM (2) TO (4)"
+        " PARTITION BY LIST (code);"
+        "CREATE TABLE event_2_a PARTITION OF event_2 FOR VALUES IN (1);"
+        "CREATE TABLE event_2_rest PARTITION OF event_2 DEFAULT;",
+        "INSERT INTO event " + _numbers(30).format("i, i % 4, i % 3, 'n' || i"),
+    )
+
+
+def _leaned_on(box: Sandbox) -> None:
+    """An old key that two foreign keys lean on, one of them never validated."""
+    box.execute(
+        "CREATE TABLE sprint (id integer PRIMARY KEY, number integer,"
+        " CONSTRAINT sprint_old UNIQUE (number));"
+        "CREATE TABLE state (id integer PRIMARY KEY, number integer, CONSTRAINT state_fk"
+        " FOREIGN KEY (number) REFERENCES sprint (number) ON DELETE SET NULL DEFERRABLE);"
+        "COMMENT ON CONSTRAINT state_fk ON state IS 'which sprint';"
+        "CREATE TABLE shift (id integer PRIMARY KEY, number integer);",
+        "INSERT INTO sprint " + _numbers(9).format("i, i"),
+        "INSERT INTO state " + _numbers(9).format("i, i"),
+        "INSERT INTO shift " + _numbers(9).format("i, i"),
+        "ALTER TABLE shift ADD FOREIGN KEY (number) REFERENCES sprint (number) NOT VALID",
+    )
+
+
+_MOVING = """
+[[key]]
+table = "sprint"
+columns = ["number"]
+name = "{}"
+replaces = ["sprint_old"]
+"""
+
+
+def _family(box: Sandbox) -> None:
+    """Children that collide by one policy, and theirs by another, wherever their parents merge."""
+    box.execute(
+        """CREATE TABLE parent (id integer PRIMARY KEY, k integer NOT NULL, note text);
+        CREATE TABLE child (id integer PRIMARY KEY, parent_id integer NOT NULL
+            REFERENCES parent ON DELETE CASCADE, tag integer NOT NULL, a text, b text,
+            UNIQUE (parent_id, tag));
+        CREATE TABLE leaf (id integer PRIMARY KEY, child_id integer NOT NULL
+            REFERENCES child ON DELETE CASCADE, no integer NOT NULL, UNIQUE (child_id, no));""",
+        "INSERT INTO parent " + _numbers(14).format("i, i % 6, CASE WHEN i % 2 = 0 THEN 'n' END"),
+        "INSERT INTO child "
+        + _numbers(28).format(
+            "i, (i + 1) / 2, i % 2, CASE WHEN i % 3 > 0 THEN 'a' || i END,"
+            " CASE WHEN i % 5 > 0 THEN 'b' || i END"
+        ),
+        "INSERT INTO leaf " + _numbers(56).format("i, (i + 1) / 2, i % 2"),
     )
 
 
@@ -194,5 +262,50 @@ keep = "min id"
 """,
         frozenset({"create_index", "add_check", "validate_check", "merge_duplicates", "verify"}),
         rebuilt=True,
+    ),
+    "guard": Scenario(
+        _guarded,
+        """
+[[key]]
+table = "seat"
+columns = ["hall", "no"]
+name = "seat_key"
+keep = "latest seen"
+guard = true
+""",
+        frozenset({"guard", "merge_duplicates", "create_index", "attach_constraint", "verify",
+                   "drop_guard"}),
+    ),
+    "partitions": Scenario(
+        _partitioned,
+        '[[key]]\ntable = "event"\ncolumns = ["day", "code"]\nname = "event_key"\n',
+        frozenset({"merge_duplicates", "create_index", "verify"}),
+        engines=("postgresql",),
+    ),
+    "moved": Scenario(
+        _leaned_on,
+        _MOVING.format("sprint_number"),
+        frozenset({"merge_duplicates", "create_index", "attach_constraint", "verify",
+                   "move_foreign_key", "validate_foreign_key"}),
+        engines=("postgresql",),
+    ),
+    "moved under its name": Scenario(
+        _leaned_on,
+        _MOVING.format("sprint_old") + 'nulls = "forbidden"\n',
+        frozenset({"merge_duplicates", "add_check", "validate_check", "set_not_null",
+                   "create_index", "verify", "move_foreign_key", "validate_foreign_key"}),
+        engines=("postgresql",),
+    ),
+    "family": Scenario(
+        _family,
+        """
+[[key]]
+table = "parent"
+columns = ["k"]
+name = "parent_key"
+merge = { note = "fill" }
+children = { child = "merge", leaf = "keep" }
+""",
+        frozenset({"merge_duplicates", "create_index", "attach_constraint", "verify"}),
     ),
 }  # fmt: skip

@@ -79,9 +79,9 @@ class Course:
     def killed_once(self, moment: int) -> None:
         """There and back, each killed at its moment of this number, if it has so many."""
         for verb, check in (("apply", self.assert_applied), ("undo", self.assert_undone)):
-            if moment <= self.length[verb]:
-                assert self.killed(verb, moment)
-            assert self.launcher.run(verb, self.box) == 0, self.launcher.said.read_text()
+            # A run that was killed on the way there has other batches, and maybe one fewer back.
+            if self.killed(verb, moment):
+                assert self.launcher.run(verb, self.box) == 0, self.launcher.said.read_text()
             check()
 
     def killed_all_the_way(self, dice: random.Random) -> int:
@@ -102,11 +102,15 @@ QUICK = {
     ("column", "postgresql"),
     ("references", "sqlite"),
     ("gaps", "sqlite"),
+    ("guard", "sqlite"),
+    ("partitions", "postgresql"),
+    ("moved", "postgresql"),
+    ("family", "sqlite"),
 }
 EACH = [
     pytest.param(name, engine, marks=[] if (name, engine) in QUICK else pytest.mark.slow)
     for name in NAMES
-    for engine in ("sqlite", "postgresql")
+    for engine in SCENARIOS[name].engines
 ]
 
 
@@ -132,14 +136,28 @@ def test_sampled(
         course.killed_once(moment)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("name", NAMES)
-def test_every_moment(name: str, every_url: str, tmp_path: Path, launcher: Launcher) -> None:
-    """At each moment that there is, on every server found."""
-    course = Course(SCENARIOS[name], every_url, tmp_path, launcher)
+def _at_every_moment(name: str, url: str, folder: Path, launcher: Launcher) -> None:
+    course = Course(SCENARIOS[name], url, folder, launcher)
     for moment in _stride(course, 1):
         course.killed_once(moment)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", [n for n in NAMES if "sqlite" in SCENARIOS[n].engines])
+def test_every_moment(name: str, every_url: str, tmp_path: Path, launcher: Launcher) -> None:
+    """At each moment that there is, on every server found."""
+    _at_every_moment(name, every_url, tmp_path, launcher)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", [n for n in NAMES if "sqlite" not in SCENARIOS[n].engines])
+def test_every_moment_of_what_sqlite_has_not(
+    name: str, every_pg_url: str, tmp_path: Path, launcher: Launcher
+) -> None:
+    """The same for partitions and for foreign keys that lean on one index."""
+    _at_every_moment(name, every_pg_url, tmp_path, launcher)
 
 
 def test_the_steps_that_are_killed(pg_url: str, tmp_path: Path) -> None:

@@ -56,6 +56,12 @@ _SCHEMA = {
                       x.reloptions, x.reltablespace, obj_description(i.indexrelid, 'pg_class'))
         FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
         WHERE i.indrelid = ANY('{tables}')""",
+    "parts": """
+        SELECT format('%s %s valid=%s', c.oid::regclass, pg_get_indexdef(i.indexrelid), i.indisvalid)
+        FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid WHERE c.relispartition
+        UNION ALL SELECT format('%s %s %s valid=%s', k.conrelid::regclass, k.conname,
+                                pg_get_constraintdef(k.oid), k.convalidated)
+        FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid WHERE c.relispartition""",
     "index columns": """
         SELECT format('%s.%s %s statistics=%s', a.attrelid::regclass, a.attnum, a.attname,
                       nullif(a.attstattarget, -1))
