@@ -48,6 +48,7 @@ class Outcome:
     archived: int = 0
     restored: int = 0
     left_alone: tuple[dict[str, Any], ...] = ()
+    set_aside: tuple[dict[str, Any], ...] = ()  #: what an undo archived: table, rows, reason
     message: str = ""
     exit_code: int = 0
 

@@ -260,6 +260,7 @@ def undo(
     *,
     rules: Rules | Iterable[Rule] | str | Path | None = None,
     force: bool = False,
+    archive_newer: bool = False,
     limits: Limits | None = None,
     listen: Listener = _silent,
 ) -> Outcome:
@@ -270,6 +271,8 @@ def undo(
         rules: with "last", the newest run of exactly these rules; where none of theirs stands,
             there is nothing to do.
         force: put rows back over what others have changed since.
+        archive_newer: rows that came since and break a key that is to come back go into the
+            archive, but the one of the lowest primary key of each group; else they stop the undo.
     """
     database = open_database(url)
     if rules is not None and run == "last":
@@ -278,7 +281,14 @@ def undo(
             return Outcome(run=None, status="undone", message="No run of these rules stands.")
         run = found.id
     try:
-        return take_back(database, run, limits or Limits(), listen, force=force)
+        return take_back(
+            database,
+            run,
+            limits or Limits(),
+            listen,
+            force=force,
+            archive_newer=archive_newer,
+        )
     except Refused as refusal:
         return Outcome(run=None, status="refused", message=str(refusal), exit_code=1)
 

@@ -20,10 +20,13 @@ class Place:
 
 
 class Changes(Protocol):
-    """The two changes, per engine."""
+    """The changes, per engine."""
 
     def update(self, place: Place, sets: Mapping[str, str], entry: Entry) -> Operation: ...
-    def delete(self, place: Place, entry: Entry) -> Operation: ...
+    def delete(self, place: Place, entry: Entry, action: str = "deleted") -> Operation: ...
+    def keep(self, place: Place, entry: Entry, action: str, detail: str) -> Operation:
+        """Only archived, and left as they are: what happens to them comes next."""
+        ...
 
 
 def changes(dialect: str) -> Changes:

@@ -101,7 +101,7 @@ class Operation:
     """One archived change within a batch. The row count of `main` is what was archived."""
 
     table: Name
-    action: str  #: 'deleted', 'updated', 'repointed'
+    action: str  #: 'deleted', 'updated', 'repointed'; by an undo 'set aside', 'value set aside'
     detail: str  #: the columns changed, as the undo needs them: comma-separated quoted names
     before: tuple[str, ...]
     main: str

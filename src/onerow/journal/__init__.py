@@ -202,9 +202,11 @@ class Journal:
 
     def add_archive(self, run_id: str, table: Name) -> Name:
         """Takes down a new archive table; making it is the caller's, in the same transaction."""
-        number = len(self.archives(run_id)) + 1
         prefix = "archive" if self.dialect == "postgresql" else "onerow_archive"
-        name = f"{prefix}_{run_id.replace('-', '_')}_{number}"
+        stem = f"{prefix}_{run_id.replace('-', '_')}_"
+        # Those that stayed empty were dropped when the run was done.
+        taken = [int(a.name.removeprefix(stem)) for a in self.archives(run_id).values()]
+        name = f"{stem}{max(taken, default=0) + 1}"
         self.connection.execute(
             self.tables.archive.insert().values(
                 run_id=run_id, schema_name=table.schema, table_name=table.name, archive_name=name
@@ -300,6 +302,15 @@ class Journal:
                 undone=bool(r.undone),
             )
             for r in self.connection.execute(query)
+        )
+
+    def forget(self, run_id: str, step_id: str, archive: str) -> None:
+        """Takes what a step has archived out again: rows that it has not touched yet."""
+        table = self.tables.operation
+        for operation in self.operations(run_id, step_id):
+            run(self.connection, f"DELETE FROM {archive} WHERE onerow_op = {operation.op}")
+        self.connection.execute(
+            table.delete().where(table.c.run_id == run_id, table.c.step_id == step_id)
         )
 
     def set_undone(self, run_id: str, op: int) -> None:

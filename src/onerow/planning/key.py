@@ -250,7 +250,8 @@ def _edits(bound: BoundKey, old: tuple[Index, ...]) -> Iterator[Edit]:
     for index in (i for i in old if not i.definition):
         names = tuple(n for n in (index.name, index.constraint) if n)
         change = partial(_without, bound.table, index)
-        yield _edit(bound, f"without {index.constraint or index.name}", names, change)
+        edit = _edit(bound, f"without {index.constraint or index.name}", names, change)
+        yield replace(edit, gone=index)
     if bound.key.nulls != "forbidden":
         return
     for part in (p for p in bound.parts if p.nullable and not null_checked(p, bound)):

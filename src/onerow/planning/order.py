@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from onerow.plan import Blocker, Step
-from onerow.schema import Snapshot, Table
+from onerow.schema import Index, Snapshot, Table
 from onerow.sql import Name, comma
 from onerow.steps import rebuild_table
 
@@ -45,6 +45,7 @@ class Edit:
     reason: str  #: 'with …' or 'without …'
     names: tuple[str, ...]  #: objects that come or go with it
     change: Callable[[str], str]
+    gone: Index | None = None  #: the key that goes with it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +97,7 @@ def _rebuilds(edits: list[Edit], after: Snapshot) -> Iterator[Step]:
             comma(dict.fromkeys(e.reason for e in own)),
             rule=comma(dict.fromkeys(e.rule for e in own)),
             changes=tuple(dict.fromkeys([*(n for e in own for n in e.names), *automatic])),
+            gone=[e.gone for e in own if e.gone],
         )
 
 

@@ -112,7 +112,13 @@ def run(outcome: Outcome, given: Plan | None = None) -> Document:
 
 def undo(outcome: Outcome) -> Document:
     left = [dict(row) for row in outcome.left_alone]
-    return {**run(outcome), "restored": outcome.restored, "left_alone": left}
+    aside = [dict(rows) for rows in outcome.set_aside]
+    return {
+        **run(outcome),
+        "restored": outcome.restored,
+        "left_alone": left,
+        "set_aside": aside,
+    }
 
 
 def blockers(found: Iterable[Blocker]) -> list[Document]:

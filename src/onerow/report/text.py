@@ -316,6 +316,10 @@ def undo(outcome: Outcome) -> Parts:
         return [line(outcome.message)] if outcome.exit_code == 0 else []
     parts: Parts = [_ended(outcome), _records(outcome.steps)]
     parts.append(line(f"\n{count(outcome.restored, 'row')} put back."))
+    parts += [
+        line(f"{count(a['rows'], 'row')} of {a['table']} {a['reason']}; the archive has them.")
+        for a in outcome.set_aside
+    ]
     if outcome.left_alone:
         parts += [_heading("Left alone, because others have changed them since")]
         parts += [_left(outcome.left_alone)]

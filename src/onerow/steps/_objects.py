@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -91,7 +91,32 @@ def index_facts(index: Index, table: Table) -> dict[str, Any]:
         "constraint_comment": constraint.comment if constraint else None,
         "deferrable": bool(constraint and constraint.deferrable),
         "deferred": bool(constraint and constraint.deferred),
+        "key": key_facts(index),
     }
+
+
+def key_facts(index: Index) -> dict[str, Any] | None:
+    """What a unique index keeps apart, as a rule would say it; None where no rule could."""
+    if not index.unique or index.without_overlaps:
+        return None
+    return {
+        "name": index.constraint or index.name,
+        "elements": [
+            f"({e.expression})" if e.is_expression else e.expression for e in index.columns
+        ],
+        "where": index.predicate,
+        "nulls": "equal" if index.nulls_not_distinct else "distinct",
+    }
+
+
+def old_keys(args: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The keys that a step took away, from its arguments; runs of older versions have none."""
+    found = [args.get("key"), *args.get("keys", ())]
+    yield from (k for k in found if k is not None)
+    if isinstance(args.get("old"), Mapping):
+        yield from old_keys(args["old"])
+    if "taking" in args:
+        yield from old_keys(args["taking"]["args"])
 
 
 def built_again(

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from onerow.dialects.sqlite.rebuild import rebuild
 from onerow.plan import Step
-from onerow.schema import Snapshot, Table
+from onerow.schema import Index, Snapshot, Table
 from onerow.steps import Action
+from onerow.steps._objects import key_facts
 
 MODE = "rebuild"
 
 
-def plan(table: Table, text: str, why: str, *, rule: str, changes: tuple[str, ...]) -> Step:
-    """`changes`: names of the constraints that come or go with the new text."""
+def plan(
+    table: Table,
+    text: str,
+    why: str,
+    *,
+    rule: str,
+    changes: tuple[str, ...],
+    gone: Sequence[Index] = (),
+) -> Step:
+    """Args:
+    changes: names of the constraints that come or go with the new text.
+    gone: the keys among those that go.
+    """
     return Step(
         kind="rebuild_table",
         table=table.ident,
@@ -22,7 +36,12 @@ def plan(table: Table, text: str, why: str, *, rule: str, changes: tuple[str, ..
         lock_length="a copy of the table",
         rows=table.estimated_rows,
         undo="Makes the table again from its former text.",
-        args={"old": table.definition, "new": text, "changes": list(changes)},
+        args={
+            "old": table.definition,
+            "new": text,
+            "changes": list(changes),
+            "keys": [key_facts(i) for i in gone],
+        },
     )
 
 

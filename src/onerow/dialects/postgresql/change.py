@@ -32,17 +32,28 @@ class PostgreSQLChanges:
             f" FROM ONLY {place.leaf.sql} AS s JOIN u ON {found}",
         )
 
-    def delete(self, place: Place, entry: Entry) -> Operation:
+    def delete(self, place: Place, entry: Entry, action: str = "deleted") -> Operation:
         names = [c.name for c in archived_columns(place.table)]
         gone = comma(quote(n) for n in names)
         return Operation(
             table=place.table.ident,
-            action="deleted",
+            action=action,
             detail="",
             before=(_lock(place),),
             main=f"WITH d AS (DELETE FROM ONLY {place.leaf.sql} WHERE {place.where}"
             f" RETURNING {gone}) {_into(entry, place.table)}"
             f" SELECT {entry.op}, {entry.batch}, NULL, {gone} FROM d",
+        )
+
+    def keep(self, place: Place, entry: Entry, action: str, detail: str) -> Operation:
+        kept = comma(quote(c.name) for c in archived_columns(place.table))
+        return Operation(
+            table=place.table.ident,
+            action=action,
+            detail=detail,
+            before=(),
+            main=f"{_into(entry, place.table)} SELECT {entry.op}, {entry.batch}, NULL, {kept}"
+            f" FROM {place.leaf.sql} WHERE {place.where}",
         )
 
 

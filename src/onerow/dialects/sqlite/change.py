@@ -30,14 +30,23 @@ class SQLiteChanges:
             after=(f"UPDATE {table.sql} SET {values} WHERE {place.where}", sign),
         )
 
-    def delete(self, place: Place, entry: Entry) -> Operation:
+    def delete(self, place: Place, entry: Entry, action: str = "deleted") -> Operation:
         return Operation(
             table=place.table.ident,
-            action="deleted",
+            action=action,
             detail="",
             before=(),
             main=_keep(place, entry),
             after=(f"DELETE FROM {place.table.sql} WHERE {place.where}",),
+        )
+
+    def keep(self, place: Place, entry: Entry, action: str, detail: str) -> Operation:
+        return Operation(
+            table=place.table.ident,
+            action=action,
+            detail=detail,
+            before=(),
+            main=_keep(place, entry),
         )
 
 
