@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 
 import sqlalchemy as sa
@@ -16,7 +17,8 @@ def lacking(engine: sa.Engine, schema: sa.MetaData) -> list[str]:
         SystemFailure: the database cannot be reached.
     """
     try:
-        with engine.connect() as connection:
+        with engine.connect() as connection, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Skipped unsupported reflection of expression-based")
             return list(_lacking(sa.inspect(connection), schema))
     except sa.exc.DBAPIError as error:
         said = " ".join(str(error.orig).split())
@@ -51,7 +53,17 @@ def _keys_of_database(there: sa.Inspector, table: str) -> set[str]:
     for index in there.get_indexes(table):
         if index["unique"]:
             found |= {_key(c for c in index["column_names"] if c), str(index["name"])}
-    return found
+    return found | _keys_of_expressions(there, table)
+
+
+def _keys_of_expressions(there: sa.Inspector, table: str) -> set[str]:
+    """The names of a SQLite table's unique indexes: SQLAlchemy passes over those of expressions."""
+    engine = there.bind
+    if engine.dialect.name != "sqlite":
+        return set()
+    assert isinstance(engine, sa.Connection)
+    pragma = sa.text('SELECT name FROM pragma_index_list(:t) WHERE "unique"')
+    return set(engine.execute(pragma, {"t": table}).scalars())
 
 
 def _key(columns: object) -> str:
