@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
+from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -149,7 +150,8 @@ def of_validation(error: RequestValidationError) -> Fault:
 def _place(loc: Sequence[int | str]) -> str:
     source, *rest = map(str, loc)
     # Of JSON that cannot be read, pydantic tells the character.
-    return ".".join(r for r in rest if not r.isdecimal()) or source
+    # A default that is not valid is told by the field's own name.
+    return ".".join(to_camel(r) for r in rest if not r.isdecimal()) or source
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
