@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from systems.membership_plans import states
 from systems.shared import commands
+from systems.shared.web.commands import serve_command, token_command
 
 
 @click.group(context_settings=commands.SETTINGS)
@@ -31,9 +34,27 @@ def after(url: str, force: bool) -> None:
 
 
 @cli.command()
-def rules() -> None:
+@click.option("--folded", is_flag=True, help="SQLite: those for names that are not ASCII.")
+def rules(folded: bool) -> None:
     """Print the rule file."""
-    click.echo(commands.rules_text(__file__), nl=False)
+    name = "rules-folded.toml" if folded else "rules.toml"
+    click.echo(commands.rules_text(__file__, name), nl=False)
+
+
+def _make() -> Any:
+    from systems.membership_plans.app import make
+
+    return make
+
+
+def _claims() -> Any:
+    from systems.membership_plans.claims import Claims
+
+    return Claims
+
+
+cli.add_command(serve_command(_make))
+cli.add_command(token_command(_claims))
 
 
 if __name__ == "__main__":

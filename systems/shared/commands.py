@@ -60,9 +60,9 @@ def make(url: str, state: State, *, force: bool) -> None:
     build(url, state, force=force, tell=tell)
 
 
-def rules_text(package: str) -> str:
+def rules_text(package: str, name: str = "rules.toml") -> str:
     """The rule file that stands beside a system's code."""
-    return Path(package).with_name("rules.toml").read_text(encoding="utf-8")
+    return Path(package).with_name(name).read_text(encoding="utf-8")
 
 
 def run(cli: click.Command, name: str, words: Sequence[str] | None = None) -> NoReturn:
