@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from systems.execution_data import reports, states
 from systems.shared import commands
+from systems.shared.web.commands import serve_command, token_command
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from systems.shared.web.server import Make
 
 MAPPING = "facility_of_row.csv"  #: the name that the rule file has
 
@@ -59,6 +66,22 @@ def rules(mapping: Path | None) -> None:
     # A JSON string is a TOML string, with what needs escaping escaped.
     named = json.dumps(str(mapping), ensure_ascii=False) if mapping else f'"{MAPPING}"'
     click.echo(text.replace(f'"{MAPPING}"', named), nl=False)
+
+
+def _make() -> Make:
+    from systems.execution_data.app import make
+
+    return make
+
+
+def _claims() -> type[BaseModel]:
+    from systems.execution_data.claims import Claims
+
+    return Claims
+
+
+cli.add_command(serve_command(_make))
+cli.add_command(token_command(_claims))
 
 
 if __name__ == "__main__":

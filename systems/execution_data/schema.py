@@ -26,6 +26,30 @@ def after() -> sa.MetaData:
     return schema
 
 
+def during() -> sa.MetaData:
+    """The column is there and may be NULL, and so are both keys."""
+    schema = _around()
+    old = sa.UniqueConstraint("reporting_period_id", "activity_id", name=OLD_KEY)
+    new = sa.UniqueConstraint("reporting_period_id", "activity_id", "facility_id", name=NEW_KEY)
+    facility = c.refers("facility_id", "facilities.id", null=True, on_delete="CASCADE")
+    _execution(schema, facility, old, new)
+    return schema
+
+
+def column() -> sa.MetaData:
+    """What serving with a facility needs, whatever keys there are."""
+    schema = _around()
+    _execution(schema, c.refers("facility_id", "facilities.id", on_delete="CASCADE"))
+    return schema
+
+
+def least() -> sa.MetaData:
+    """What serving needs at least: neither facility nor key."""
+    schema = _around()
+    _execution(schema)
+    return schema
+
+
 def _around() -> sa.MetaData:
     schema = c.metadata()
     c.table(
