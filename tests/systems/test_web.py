@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +11,6 @@ import httpx
 import jwt
 import pytest
 import sqlalchemy as sa
-import uvicorn
 from fastapi import Depends, FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
@@ -27,10 +24,9 @@ from systems.shared.web.pages import Pages
 from systems.shared.web.schema import lacking
 from systems.shared.web.session import COOKIE, CSRF_HEADER, SignedIn
 from systems.shared.web.tokens import SECRET, Claims, Tokens
+from tests.systems.serving import KEY, TOKENS, in_thread
 from tests.systems.support import after, before, made
 
-KEY = "a-secret-of-the-tests-with-many-more-bytes-than-32"
-TOKENS = Tokens(KEY)
 LIMIT = 1000
 
 
@@ -75,13 +71,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     engine = open_engine(f"sqlite:///{file}", create=True, connections=2)
     with engine.begin() as connection:
         connection.execute(sa.text("CREATE TABLE nulls (n integer NOT NULL)"))
-    server = uvicorn.Server(uvicorn.Config(application(engine), log_config=None))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
+    with in_thread(application(engine)) as found:
+        yield found
     engine.dispose()
 
 
