@@ -71,26 +71,6 @@ def test_over_an_engine(engine: sa.Engine) -> None:
     assert count(engine, User) == 1
 
 
-def test_over_an_engine_that_begins_by_a_hook(sqlite_url: str) -> None:
-    """As SQLAlchemy's page on SQLite advises; the write lock is taken all the same."""
-    engine = sa.create_engine(sqlite_url, connect_args={"isolation_level": None})
-    begun = []
-
-    @sa.event.listens_for(engine, "begin")
-    def hook(connection: sa.Connection) -> None:
-        begun.append(connection.exec_driver_sql("BEGIN"))
-
-    @transactional(engine)
-    def place(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("CREATE TABLE t (a)")
-
-    place()
-    assert len(begun) == 1
-    with engine.connect() as connection:
-        assert connection.exec_driver_sql("SELECT count(*) FROM t").scalar() == 0
-    engine.dispose()
-
-
 def test_application_errors_roll_back(engine: sa.Engine) -> None:
     """An error of the application ends the transaction and is not retried."""
     calls = []
