@@ -19,7 +19,7 @@ from systems.shared.web.session import SAFE, check_site
 from systems.workout_planner import calls_custom, calls_plan, calls_selections, schema
 from systems.workout_planner.naive import NaiveStore
 from systems.workout_planner.stage import BEFORE, look
-from systems.workout_planner.store import Store, UnknownWorkout
+from systems.workout_planner.store import Store, UnknownWorkout, utc_now
 
 FOLDER = Path(__file__).parent
 BRAND = "Workout planner"
@@ -48,7 +48,7 @@ def make(serving: Serving) -> FastAPI:
         app.include_router(router, prefix="/api", dependencies=[Depends(_from_our_pages)])
     app.add_exception_handler(UnknownWorkout, _unknown)
     mount_static(app, FOLDER)
-    _add_page(app, naive=serving.naive)
+    _add_page(app, store, naive=serving.naive)
     return app
 
 
@@ -78,10 +78,10 @@ async def _unknown(_request: Request, _error: Exception) -> Response:
     return FORM.respond(Fault(404, "There is no such workout."))
 
 
-def _add_page(app: FastAPI, *, naive: bool) -> None:
-    templates = templates_of(FOLDER)
+def _add_page(app: FastAPI, store: Store, *, naive: bool) -> None:
+    template = templates_of(FOLDER).get_template("planner.html")
 
     @app.get("/", include_in_schema=False, response_class=HTMLResponse)
-    async def page() -> HTMLResponse:
-        text = templates.get_template("planner.html").render(brand=BRAND, csrf="", naive=naive)
-        return HTMLResponse(text)
+    def page() -> HTMLResponse:
+        day = store.where_to_begin(utc_now().date())
+        return HTMLResponse(template.render(brand=BRAND, csrf="", naive=naive, day=day))

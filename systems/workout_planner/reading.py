@@ -98,6 +98,12 @@ def custom_workouts(
     return query
 
 
+def nearest(today: date) -> sa.Select[Any]:
+    """The day of the next workout from today on, and of the last one."""
+    day = WORKOUTS.c.originally_planned_day
+    return sa.select(sa.func.min(day).filter(day >= today), sa.func.max(day))
+
+
 def stats(stage: Stage) -> sa.Select[Any]:
     """The three numbers."""
     one = latest(stage)

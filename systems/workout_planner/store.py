@@ -103,6 +103,15 @@ class Store:
 
         return self.run(read)
 
+    def where_to_begin(self, today: date) -> date:
+        """The day to show first: one with something on it, today when there is nothing."""
+
+        def read(connection: sa.Connection, _stage: Stage) -> date:
+            coming, last = connection.execute(reading.nearest(today)).one()
+            return coming or last or today
+
+        return self.run(read)
+
     def stats(self) -> Row:
         """How many there are."""
         return self.run(lambda connection, stage: _rows(connection, reading.stats(stage))[0])
