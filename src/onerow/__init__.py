@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from onerow.rules import Key as Key
     from onerow.rules import Population as Population
     from onerow.rules import Reference as Reference
+    from onerow.session import Limits as Limits
     from onerow.write import Conflict as Conflict
     from onerow.write import Retry as Retry
     from onerow.write import Spool as Spool
@@ -60,6 +61,7 @@ _HOMES = {
     "onerow.errors": ("OnerowError",),
     "onerow.rulefile": ("Rules",),
     "onerow.rules": ("Column", "Constraint", "Index", "Key", "Population", "Reference"),
+    "onerow.session": ("Limits",),
     "onerow.write": (
         "Conflict",
         "Retry",

@@ -42,6 +42,22 @@ def rules() -> None:
     click.echo(commands.rules_text(__file__), nl=False)
 
 
+@cli.command()
+@commands.url_option
+@click.option("--dry-run", is_flag=True, help="Tell what would be done; change nothing.")
+@click.option(
+    "--backup",
+    is_flag=True,
+    help="First copy the SQLite file, or dump the tables, to a new file with the time in its name.",
+)
+@click.option("--offline", is_flag=True, help="The application is stopped: few large batches.")
+def dedupe(url: str, dry_run: bool, backup: bool, offline: bool) -> None:
+    """Merge what stands twice, without losing a field, and build the keys."""
+    from systems.workout_planner.dedupe import dedupe as run
+
+    run(url, dry_run=dry_run, backup=backup, offline=offline, tell=commands.tell)
+
+
 def _make() -> Make:
     from systems.workout_planner.app import make
 
