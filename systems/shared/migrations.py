@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 
+import sqlalchemy as sa
 from alembic import context
 from alembic.util import CommandError
+from sqlalchemy.engine import URL
 
-from systems.shared.address import open_engine
+from systems.shared.address import parse_address
 from systems.shared.errors import SystemFailure
 
 
@@ -29,15 +31,8 @@ def run(dialect: str) -> None:
         with context.begin_transaction():
             context.run_migrations()
         return
-    try:
-        engine = open_engine(_address(), create=True)
-    except SystemFailure as failure:
-        raise CommandError(str(failure)) from failure
-    if engine.dialect.name != dialect:
-        raise CommandError(
-            f"These revisions are for {dialect}, the database is {engine.dialect.name}."
-            " `alembic -n sqlite` takes those for SQLite."
-        )
+    # Not the engine of the applications: revisions for SQLite begin by themselves.
+    engine = sa.create_engine(_address(dialect), poolclass=sa.NullPool)
     with engine.connect() as connection:
         context.configure(connection=connection)
         with context.begin_transaction():
@@ -45,10 +40,19 @@ def run(dialect: str) -> None:
     engine.dispose()
 
 
-def _address() -> str:
+def _address(dialect: str) -> URL:
     given = context.get_x_argument(as_dictionary=True).get("url")
     found = given or context.config.get_main_option("sqlalchemy.url")
     found = found or os.environ.get("DATABASE_URL")
     if not found:
         raise CommandError("No database: -x url=…, or the environment's DATABASE_URL.")
-    return found
+    try:
+        url = parse_address(found)
+    except SystemFailure as failure:
+        raise CommandError(str(failure)) from failure
+    if url.get_backend_name() != dialect:
+        raise CommandError(
+            f"These revisions are for {dialect}, the database is {url.get_backend_name()}."
+            " `alembic -n sqlite` takes those for SQLite."
+        )
+    return url

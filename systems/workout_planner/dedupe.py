@@ -1,4 +1,4 @@
-"""Merge what stands twice, and put the keys below: the rule file, as a command and as a function."""
+"""Merge what stands twice, and put the keys below: the rule file, as a command and a function."""
 
 from __future__ import annotations
 
