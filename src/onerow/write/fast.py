@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -25,7 +25,7 @@ from onerow.write import listeners, run
 from onerow.write.binding import Bound
 from onerow.write.flow import Outcome, Written
 from onerow.write.flows import Verb
-from onerow.write.statements import SAME
+from onerow.write.statements import AT_ONCE, SAME
 
 _PLAIN = frozenset(
     [str, int, float, bool, bytes, type(None), date, datetime, Decimal, UUID, dict, list]
@@ -40,8 +40,14 @@ class Step:
 
     statement: Any
     params: tuple[tuple[str, Any], ...]
-    outcome: Outcome
+    outcomes: tuple[Outcome, ...]  #: of one row, of two, of three
     same: bool = False  #: the row counts only when it has the wanted values already
+
+    def outcome(self, rows: Sequence[Any]) -> Outcome | None:
+        """What the rows say that was done; None when nothing was."""
+        if rows and (not self.same or getattr(rows[0], SAME)):
+            return self.outcomes[len(rows) - 1]
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +73,11 @@ class Round:
             for step in self.steps:
                 params = {name: values[source] for name, source in step.params}
                 rows = target.execute(step.statement, params).all()
-                if rows and (not step.same or getattr(rows[0], SAME)):
-                    row = rows[0][0] if self.orm else rows[0]
+                outcome = step.outcome(rows)
+                if outcome is not None:
                     if started:
-                        self._tell(step.outcome, time.perf_counter() - started)
-                    return Written(row, step.outcome)
+                        self._tell(outcome, time.perf_counter() - started)
+                    return Written(rows[0][0] if self.orm else rows[0], outcome)
         except DBAPIError as exc:
             raise run.explained(exc, target, self.bound, values) from exc.__cause__
         return None
@@ -130,16 +136,32 @@ def _steps(verb: Verb, names: Mapping[str, Any], kind: str) -> Iterator[Step]:
     key = tuple((f"k_{c.name}", names[c.name]) for c in verb.bound.needed)
     sets = tuple((f"v_{n}", names[n]) for n in request.sets)
     new = tuple((f"v_{n}", names[n]) for n in request.values)
+    if kind == "upsert" and _can_go_at_once(verb):
+        every = statements.at_once(request.sets, request.values, verb.live, bump=request.bump)
+        yield Step(every, (*key, *{**dict(new), **dict(sets)}.items()), AT_ONCE)
+        return
     if kind == "get_or_create" or not request.sets:
-        yield Step(statements.look((), lock=request.lock, first=False), key, "unchanged")
+        look = statements.look((), lock=request.lock, first=False)
+        yield Step(look, key, ("unchanged",))
     else:
         update = statements.update((), request.sets, bump=request.bump)
-        yield Step(update, (*key, *sets), "updated")
+        yield Step(update, (*key, *sets), ("updated",))
     insert = statements.insert((), request.values, verb.live)
-    yield Step(insert, (*key, *new), "inserted")
+    yield Step(insert, (*key, *new), ("inserted",))
     if kind == "upsert" and request.sets:
         look = statements.look((), request.sets, lock=request.lock, first=False)
-        yield Step(look, (*key, *sets), "unchanged", same=True)
+        yield Step(look, (*key, *sets), ("unchanged",), same=True)
+
+
+def _can_go_at_once(verb: Verb) -> bool:
+    """PostgreSQL, and nothing that Python computes: SQLAlchemy does that for plain statements."""
+    request = verb.request
+    computed = any(
+        (c.onupdate is not None and c.name not in request.sets)
+        or (c.default is not None and c.name not in request.values)
+        for c in verb.bound.table.columns
+    )
+    return bool(request.sets) and not computed and verb.statements.dialect == "postgresql"
 
 
 def forget(key: Key) -> None:
