@@ -21,11 +21,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from onerow.rules import Key
-from onerow.write import listeners, run
+from onerow.write import listeners, run, text
 from onerow.write.binding import Bound
 from onerow.write.flow import Outcome, Written
 from onerow.write.flows import Verb
-from onerow.write.statements import AT_ONCE, SAME
+from onerow.write.statements import AT_ONCE, SAME, Statements
 
 _PLAIN = frozenset(
     [str, int, float, bool, bytes, type(None), date, datetime, Decimal, UUID, dict, list]
@@ -108,7 +108,7 @@ def find(target: Any, key: Key, shape: Any) -> Round | None:
     return found
 
 
-def keep(target: Any, shape: Any, verb: Verb, given: Mapping[Any, Any], verb_steps: str) -> None:
+def keep(target: Any, shape: Any, verb: Verb, given: Mapping[Any, Any], name: str) -> None:
     """Keep the first round of a verb for calls like this one.
 
     Not where the statement depends on the values (NULLs that are equal), where a round has more
@@ -125,43 +125,49 @@ def keep(target: Any, shape: Any, verb: Verb, given: Mapping[Any, Any], verb_ste
     names |= {n: n for n in constants}
     if len(_shelf) >= _LIMIT:
         _shelf.clear()
-    name = (id(verb.bound.key), id(engine), isinstance(target, Connection), shape)
-    steps = tuple(_steps(verb, names, verb_steps))
+    call = (id(verb.bound.key), id(engine), isinstance(target, Connection), shape)
+    steps = tuple(_steps(verb, names))
     orm = verb.statements.entity is not None
-    _shelf[name] = Round(bound.key, weakref.ref(engine), bound, verb_steps, steps, constants, orm)
+    _shelf[call] = Round(bound.key, weakref.ref(engine), bound, name, steps, constants, orm)
 
 
-def _steps(verb: Verb, names: Mapping[str, Any], kind: str) -> Iterator[Step]:
-    request, statements = verb.request, verb.statements
+def _steps(verb: Verb, names: Mapping[str, Any]) -> Iterator[Step]:
+    request, fits = verb.request, text.fits(verb.bound)
+    looking = _statements(verb, fits)
+    writing = looking if not _computes(verb) else _statements(verb, textual=False)
     key = tuple((f"k_{c.name}", names[c.name]) for c in verb.bound.needed)
     sets = tuple((f"v_{n}", names[n]) for n in request.sets)
     new = tuple((f"v_{n}", names[n]) for n in request.values)
-    if kind == "upsert" and _can_go_at_once(verb):
-        every = statements.at_once(request.sets, request.values, verb.live, bump=request.bump)
+    if request.sets and writing.textual and writing.dialect == "postgresql":
+        every = writing.at_once(request.sets, request.values, verb.live, bump=request.bump)
         yield Step(every, (*key, *{**dict(new), **dict(sets)}.items()), AT_ONCE)
         return
-    if kind == "get_or_create" or not request.sets:
-        look = statements.look((), lock=request.lock, first=False)
-        yield Step(look, key, ("unchanged",))
-    else:
-        update = statements.update((), request.sets, bump=request.bump)
+    if request.sets:
+        update = writing.update((), request.sets, bump=request.bump)
         yield Step(update, (*key, *sets), ("updated",))
-    insert = statements.insert((), request.values, verb.live)
+    else:
+        look = looking.look((), lock=request.lock, first=False)
+        yield Step(look, key, ("unchanged",))
+    insert = writing.insert((), request.values, verb.live)
     yield Step(insert, (*key, *new), ("inserted",))
-    if kind == "upsert" and request.sets:
-        look = statements.look((), request.sets, lock=request.lock, first=False)
+    if request.sets:
+        look = looking.look((), request.sets, lock=request.lock, first=False)
         yield Step(look, (*key, *sets), ("unchanged",), same=True)
 
 
-def _can_go_at_once(verb: Verb) -> bool:
-    """PostgreSQL, and nothing that Python computes: SQLAlchemy does that for plain statements."""
+def _statements(verb: Verb, textual: bool) -> Statements:
+    orm = verb.statements.entity is not None
+    return Statements(verb.bound, verb.statements.dialect, orm, textual=textual)
+
+
+def _computes(verb: Verb) -> bool:
+    """Whether the model has Python compute a value: SQLAlchemy sees to that, not in text."""
     request = verb.request
-    computed = any(
+    return any(
         (c.onupdate is not None and c.name not in request.sets)
         or (c.default is not None and c.name not in request.values)
         for c in verb.bound.table.columns
     )
-    return bool(request.sets) and not computed and verb.statements.dialect == "postgresql"
 
 
 def forget(key: Key) -> None:

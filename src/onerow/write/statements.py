@@ -17,6 +17,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from onerow.write.binding import Bound, Part
 from onerow.write.flow import Outcome
 from onerow.write.live import Live
+from onerow.write.text import as_text
 
 Condition = ColumnElement[bool]
 SAME = "onerow_same"
@@ -33,9 +34,10 @@ def is_expression(value: Any) -> bool:
 class Statements:
     """Builder for one key, dialect and kind of row (ORM instance or plain Row)."""
 
-    def __init__(self, bound: Bound, dialect: str, orm: bool) -> None:
+    def __init__(self, bound: Bound, dialect: str, orm: bool, *, textual: bool = False) -> None:
         self.bound = bound
         self.dialect = dialect
+        self.textual = textual  #: see `text`
         self.entity = bound.entity if orm else None
         self.memo: dict[Any, Executable] = {}
 
@@ -190,18 +192,9 @@ class Statements:
             empty: Any = sa.select(*(sa.null() for _ in columns))
             told = (empty.select_from(made), empty.select_from(as_wanted))
             every = sa.union_all(*(sa.select(*part.c) for part in parts), *told, told[1])
-            return self._loaded(self._as_text(every))
+            return self._loaded(every)
 
         return self._memoised(("at once", tuple(sets), tuple(values), bump), values, build)
-
-    def _as_text(self, statement: Any) -> Any:
-        """With the table's own columns, by which a caller may ask a row."""
-        from sqlalchemy.dialects.postgresql.base import PGDialect
-
-        dialect = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
-        compiled = statement.compile(dialect=dialect)
-        binds = (sa.bindparam(name, type_=bind.type) for name, bind in compiled.binds.items())
-        return sa.text(str(compiled)).bindparams(*binds).columns(*self.bound.table.columns)
 
     def target_options(self, target: tuple[str, ...] | None) -> dict[str, Any]:
         """ON CONFLICT's target; the filter is text, because a parameter would not be inferred."""
@@ -288,7 +281,8 @@ class Statements:
         lock: str | None = None,
         first: bool = True,
     ) -> Executable:
-        what = [self.entity] if self.entity is not None else list(self.bound.table.columns)
+        as_entity = self.entity is not None and not self.textual
+        what = [self.entity] if as_entity else list(self.bound.table.columns)
         extra = []
         if sets:
             extra.append(sa.not_(self._any_differs(sets)).label(SAME))
@@ -299,6 +293,11 @@ class Statements:
             select = select.order_by(*self.bound.primary).limit(1)
         if lock is not None and self.dialect == "postgresql":
             select = select.with_for_update(read=lock == "share")
+        if self.textual:
+            told: Any = [sa.column(e.name, sa.Boolean) for e in extra]
+            select = as_text(select, self.dialect, [*self.bound.table.columns, *told])
+            if self.entity is not None:
+                select = sa.select(self.entity, *told).from_statement(select)
         return self._fresh(select)
 
     def inside(self) -> Executable:
@@ -374,6 +373,8 @@ class Statements:
 
     def _loaded(self, statement: Any) -> Executable:
         """As an ORM query when the rows are to be instances, refreshed."""
+        if self.textual:
+            statement = as_text(statement, self.dialect, self.bound.table.columns)
         if self.entity is None:
             return statement  # type: ignore[no-any-return]
         return self._fresh(sa.select(self.entity).from_statement(statement))
