@@ -60,9 +60,10 @@ def after(url: str, force: bool) -> None:
 
 @cli.command()
 @click.option("--mapping", type=csv_file, help=f"The CSV to name in it.  [default: {MAPPING}]")
-def rules(mapping: Path | None) -> None:
+@click.option("--column", is_flag=True, help="Only the column, empty: applied first under traffic.")
+def rules(mapping: Path | None, column: bool) -> None:
     """Print the rule file. The CSV is looked for beside it."""
-    text = commands.rules_text(__file__)
+    text = commands.rules_text(__file__, "column.toml" if column else "rules.toml")
     # A JSON string is a TOML string, with what needs escaping escaped.
     named = json.dumps(str(mapping), ensure_ascii=False) if mapping else f'"{MAPPING}"'
     click.echo(text.replace(f'"{MAPPING}"', named), nl=False)

@@ -74,7 +74,7 @@ def _sqlite(url: URL, create: bool, pool: dict[str, int]) -> sa.Engine:
     path = Path(str(url.database))
     if not (path.is_file() if not create else path.absolute().parent.is_dir()):
         raise SystemFailure(f"There is no {'folder for the' if create else 'SQLite'} file {path}.")
-    given = {"isolation_level": None, "timeout": BUSY_SECONDS, "check_same_thread": not pool}
+    given = {"isolation_level": None, "timeout": BUSY_SECONDS}
     engine = sa.create_engine(url, connect_args=given, **pool)
 
     @sa.event.listens_for(engine, "connect")

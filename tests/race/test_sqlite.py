@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from docs.races.gallery import queues
 from docs.races.gallery.case import accounts, metadata, retried
+from onerow import transactional
 from onerow.race import explore, replay
 
 
@@ -52,6 +53,24 @@ def test_writers_that_begin_immediate_hold(file: Engine) -> None:
     """Who takes the write lock first only waits: no error, and nothing lost."""
     result = explore(file, [immediate, immediate], setup=setup, invariant=queues.twenty)
     assert (result.verdict, result.exhausted) == ("holds", True), result
+
+
+def test_writers_whose_engine_begins_by_a_hook_hold(file: Engine) -> None:
+    """The hook's BEGIN is rolled back for an IMMEDIATE one, which then waits as any other does."""
+    engine = sa.create_engine(file.url, connect_args={"isolation_level": None})
+    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+
+    def deposit(factory: Any) -> None:
+        @transactional(factory)
+        def add(session: Any) -> None:
+            balance = session.execute(sa.select(accounts.c.balance)).scalar_one()
+            session.execute(accounts.update().values(balance=balance + 10))
+
+        add()
+
+    result = explore(engine, [deposit, deposit], setup=setup, invariant=queues.twenty)
+    assert (result.verdict, result.exhausted) == ("holds", True), result
+    engine.dispose()
 
 
 def test_read_that_becomes_a_write(file: Engine) -> None:

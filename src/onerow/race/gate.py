@@ -238,7 +238,9 @@ class Gates:
             return False
         inside = _in_lite_transaction(context.root_connection)
         done = self._until_free(session, run)
-        session.has_read_lock |= inside
+        # A ROLLBACK in SQL's own words ends it, too.
+        still = _in_lite_transaction(context.root_connection)
+        session.has_read_lock = still and (session.has_read_lock or inside)
         return done
 
     def _until_free(
