@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
@@ -54,7 +55,7 @@ def who(facility: int) -> Claims:
 
 
 def _saves(make: MakeWriter, facility: int) -> Worker:
-    body = Body(reporting_period_id=PERIOD, activity_id=ACTIVITY, q1_amount=100 * facility)
+    body = Body(reporting_period_id=PERIOD, activity_id=ACTIVITY, q1_amount=Decimal(100 * facility))
 
     def save(sessions: Any) -> None:
         try:
