@@ -16,6 +16,7 @@ from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from onerow.write.http.problem import Answers, Problem
@@ -158,6 +159,19 @@ def _sentence(error: Mapping[str, Any]) -> str:
     return str(error["msg"]).removeprefix("Value error, ")
 
 
+METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+
+
+def _allowed(app: FastAPI, request: Request) -> list[str]:
+    """The methods of an address, of all its routes: Starlette tells those of the first."""
+
+    def takes(method: str) -> bool:
+        asked = {**request.scope, "method": method}
+        return any(route.matches(asked)[0] == Match.FULL for route in app.routes)
+
+    return [m for m in METHODS if takes(m)]
+
+
 def install(app: FastAPI, form: ErrorForm) -> None:
     """Answer every error in the form of the application."""
 
@@ -169,10 +183,13 @@ def install(app: FastAPI, form: ErrorForm) -> None:
         assert isinstance(error, RequestValidationError)
         return form.respond(of_validation(error))
 
-    async def framework(_request: Request, error: Exception) -> Response:
+    async def framework(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         told = str(error.detail) if error.status_code not in SENTENCES else ""
-        return form.respond(Fault(error.status_code, told, headers=error.headers))
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_allowed(app, request))
+        return form.respond(Fault(error.status_code, told, headers=headers))
 
     install_problem_handlers(
         app, Answers(body=lambda p: form.body(of_problem(p)), media_type=form.media_type)
