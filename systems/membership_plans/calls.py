@@ -14,6 +14,7 @@ from systems.membership_plans import models, names, policy
 from systems.membership_plans.answers import FORM
 from systems.membership_plans.claims import Claims
 from systems.membership_plans.models import (
+    Branch,
     CountedPlan,
     Member,
     NewMember,
@@ -178,6 +179,12 @@ def delete_plan(caller: Admin, plans: Plans, plan_id: PlanId) -> Response:
     """Delete a plan that no member has ever had."""
     plans.delete(caller, plan_id)
     return Response(status_code=204)
+
+
+@router.get("/branches", operation_id="listBranches", responses=FORM.documented())
+def list_branches(caller: Asking, plans: Plans) -> list[Branch]:
+    """The branches of the tenant, by name."""
+    return [models.branch(row) for row in plans.branches(caller)]
 
 
 @router.post(

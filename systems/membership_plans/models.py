@@ -55,13 +55,28 @@ _PRICE_IN = {
     ]
 }
 
-Id = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(names.cleaned)]
+_TEXT = {"pattern": r"^[^\u0000-\u0008\u000b-\u001f\u007f-\u009f]*$"}
+_LINE = r"[^\u0000-\u001f\u007f-\u009f]*"
+_NAME = {"pattern": rf"^{_LINE}[^\s\u0000-\u001f\u007f-\u009f]{_LINE}$"}
+
+Id = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=64),
+    AfterValidator(names.cleaned),
+    Field(json_schema_extra=_TEXT),
+]
 Name = Annotated[
     str,
     StringConstraints(min_length=1, max_length=names.LONGEST),
     AfterValidator(names.cleaned_name),
+    Field(json_schema_extra=_NAME),
 ]
-Description = Annotated[str, StringConstraints(max_length=2000), AfterValidator(names.cleaned)]
+Description = Annotated[
+    str,
+    StringConstraints(max_length=2000),
+    AfterValidator(names.cleaned),
+    Field(json_schema_extra=_TEXT),
+]
 PriceIn = Annotated[Decimal, BeforeValidator(money.amount), WithJsonSchema(_PRICE_IN)]
 PriceOut = Annotated[
     Decimal,
@@ -89,8 +104,32 @@ class Body(BaseModel):
         return self.model_dump(exclude_unset=True)
 
 
+def _when(field: str, value: str, **others: Any) -> dict[str, Any]:
+    """The schema of bodies where one field decides about others."""
+    return {"properties": {field: {"const": value}, **others}}
+
+
+#: What the validators below say, for the OpenAPI document.
+_PAIRS: list[Any] = [
+    {
+        "oneOf": [
+            _when("scope", "TENANT", branchId={"type": "null"}),
+            {**_when("scope", "BRANCH", branchId={"type": "string"}), "required": ["branchId"]},
+        ]
+    },
+    {
+        "oneOf": [
+            _when("durationType", kind, durationValue={"maximum": most})
+            for kind, most in terms.LONGEST.items()
+        ]
+    },
+]
+
+
 class NewPlan(Body):
     """A plan to be sold in all branches (TENANT) or in one (BRANCH)."""
+
+    model_config = ConfigDict(json_schema_extra={"allOf": _PAIRS})
 
     scope: Scope
     branch_id: Id | None = Field(default=None, validate_default=True)
@@ -222,6 +261,18 @@ class Member(Answer):
     membership_start_date: date | None
     membership_end_date: date | None
     membership_price_at_purchase: PriceOut | None
+
+
+class Branch(Answer):
+    """A branch of a tenant."""
+
+    id: str
+    name: str
+    is_active: bool
+
+
+def branch(row: Any) -> Branch:
+    return Branch.model_validate(row)
 
 
 def plan(row: Any) -> Plan:

@@ -16,12 +16,19 @@ _TEXT = re.compile(r"\d{1,8}(\.\d{1,2})?", re.ASCII)
 
 
 def loads(text: bytes | str) -> Any:
-    """JSON whose numbers with a point or exponent are Decimals.
+    """JSON whose numbers are whole, or Decimals.
 
     Raises:
         ValueError: it is no JSON; NaN and Infinity, which Python takes, are none.
     """
-    return json.loads(text, parse_float=Decimal, parse_constant=_none)
+    return json.loads(text, parse_float=_number, parse_constant=_none)
+
+
+def _number(text: str) -> int | Decimal:
+    """To JSON, 12.0 is a whole number like 12 (JSON Schema 2020-12, 6.1.1)."""
+    found = Decimal(text)
+    # Not the one that would fill the memory: 1e999999999.
+    return int(found) if found.adjusted() < 20 and found == found.to_integral_value() else found
 
 
 def _none(name: str) -> Any:

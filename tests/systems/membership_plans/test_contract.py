@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
-from tests.systems.membership_plans.support import House
+from tests.systems.membership_plans.support import PLANS, House
 from tests.systems.support import FOLDER
 
 CONTRACT = FOLDER / "membership_plans" / "contracts" / "openapi.yaml"
@@ -22,6 +27,7 @@ CALLS = {
     "archivePlan": ("200", {"404"}),
     "restorePlan": ("200", {"404"}),
     "deletePlan": ("204", {"404"}),
+    "listBranches": ("200", set()),
     "addMember": ("201", set()),
     "getMember": ("200", {"404"}),
 }
@@ -60,3 +66,66 @@ def _document() -> Any:
 
 def _calls() -> list[dict[str, Any]]:
     return [call for path in _document()["paths"].values() for call in path.values()]
+
+
+# -- fuzzing ------------------------------------------------------------------------------------
+
+#: `positive_data_acceptance` takes 400 for a mistake, and here it is what an unknown branch gets.
+CHECKS = ["--checks", "all", "--exclude-checks", "positive_data_acceptance"]
+ADMIN = {"tenant_id": "t1", "role": "ADMIN"}
+CALLERS = {
+    "an admin": ADMIN,
+    "an admin of another tenant": {"tenant_id": "t2", "role": "ADMIN"},
+    "staff of a branch": {"tenant_id": "t1", "role": "STAFF", "branch_id": "t1-b1"},
+    "staff of no branch": {"tenant_id": "t1", "role": "STAFF"},
+}
+
+
+def fuzz(shop: House, folder: Path, token: str, *words: str) -> None:
+    """Requests that the document makes up; each answer must be one that it knows, and no 5xx."""
+    command = Path(sys.executable).with_name("schemathesis")
+    header = ["--header", f"Authorization: Bearer {token}"] if token else []
+    fixed = ["--seed", "1", "--generation-database", "none", "--no-color", "--continue-on-failure"]
+    done = subprocess.run(
+        [command, "run", f"{shop.address}/openapi.json", *header, *CHECKS, *fixed, *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+
+
+def answered(shop: House, method: str, route: str, status: int) -> int:
+    """How many requests of a route the server has answered so."""
+    labels = f'method="{method}",route="{PLANS}{route}",status="{status}"'
+    text = shop.admin.call("GET", "/metrics").text
+    found = re.search(rf"^http_requests_total{{{re.escape(labels)}}} (\S+)$", text, re.M)
+    return int(float(found[1])) if found else 0
+
+
+def test_a_few_made_up_requests(shop: House, tmp_path: Path) -> None:
+    """Calls by themselves, and one after the other as their links say."""
+    token = shop.server.token(**ADMIN)
+    fuzz(shop, tmp_path, token, "--phases", "fuzzing,stateful", "--max-examples", "6")
+    assert answered(shop, "POST", "", 201), "no plan was made: nothing was tried"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("caller", CALLERS)
+def test_many_made_up_requests(shop: House, tmp_path: Path, caller: str) -> None:
+    """All phases, for everybody."""
+    token = shop.server.token(**CALLERS[caller])
+    fuzz(shop, tmp_path, token, "--max-examples", "60")
+    if "admin" in caller:
+        assert answered(shop, "POST", "/{planId}/archive", 200)
+        assert answered(shop, "POST", "/{planId}/restore", 200)
+        assert answered(shop, "DELETE", "/{planId}", 204)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_made_up_requests_of_nobody(shop: House, tmp_path: Path) -> None:
+    """Without a token all is 401."""
+    fuzz(shop, tmp_path, "", "--max-examples", "20")
