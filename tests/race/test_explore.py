@@ -111,6 +111,81 @@ def test_async_duplicate_is_found(async_engine: Any) -> None:
     assert again == ["broken"] * 10
 
 
+def made_by_setup(connection: Connection, name: str) -> sa.Table:
+    table = users.to_metadata(sa.MetaData(), name=name)
+    table.drop(connection, checkfirst=True)
+    table.create(connection)
+    return table
+
+
+def test_tables_are_known_when_setup_makes_them(engine: Engine) -> None:
+    """Tables that no one knew before the first setup are pruned and shown like all others."""
+    name = "made_later"
+    table = users.to_metadata(sa.MetaData(), name=name)
+    with engine.begin() as connection:
+        table.drop(connection, checkfirst=True)
+
+    def worker(factory: Any) -> None:
+        with factory() as session:
+            write(session, table)
+
+    def holds(connection: Connection) -> bool:
+        return connection.execute(sa.select(table.c.id)).all() == [(1,)]
+
+    def make(connection: Connection) -> None:
+        made_by_setup(connection, name)
+
+    options = {"setup": make, "invariant": holds, "keep_going": True}
+    first = explore(engine, [worker, worker], **options)
+    again = explore(engine, [worker, worker], **options)
+    assert first.schedules == again.schedules
+    assert first.failure is not None
+    assert [(s.name, s.rows) for s in first.failure.state] == [(name, ((1, "a"), (2, "a")))]
+
+
+def test_code_that_setup_brings_is_known(pg: Engine) -> None:
+    """A trigger that the first setup makes is no secret to pruning: nothing is left out then."""
+    name = "made_with_trigger"
+    table = users.to_metadata(sa.MetaData(), name=name)
+    with pg.begin() as connection:
+        made_by_setup(connection, name)
+
+    def worker(factory: Any) -> None:
+        with factory() as session:
+            write(session, table)
+
+    def make(connection: Connection) -> None:
+        made_by_setup(connection, name)
+        connection.exec_driver_sql(
+            "CREATE OR REPLACE FUNCTION let_it() RETURNS trigger LANGUAGE plpgsql "
+            "AS 'BEGIN RETURN NEW; END'"
+        )
+        connection.exec_driver_sql(
+            f"CREATE TRIGGER t BEFORE INSERT ON {name} FOR EACH ROW EXECUTE FUNCTION let_it()"
+        )
+
+    explored = [
+        explore(pg, [worker, worker], setup=s, invariant=lambda c: True, keep_going=True)
+        for s in (make, lambda c: made_by_setup(c, name))
+    ]
+    assert [r.schedules for r in explored] == [20, 6]
+
+
+def test_update_then_insert_is_a_duplicate(pg: Engine) -> None:
+    """An UPDATE that finds no row is a look, too: two inserts after it have the same name."""
+
+    def save(factory: Any) -> None:
+        with factory() as session:
+            changed = session.execute(sa.update(users).values(email="a"))
+            if not changed.rowcount:
+                session.execute(sa.insert(users).values(email="a"))
+            session.commit()
+
+    result = explore(pg, [save, save], setup=setup, invariant=at_most_one)
+    assert result.failure is not None
+    assert (result.failure.verdict, result.failure.anomaly) == ("broken", "duplicate insert")
+
+
 def test_all_schedules_are_counted(pg: Engine) -> None:
     """Two workers of three steps have 20 schedules, of which 18 fail; 6 of them tell all."""
     found = [

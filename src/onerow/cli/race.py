@@ -84,8 +84,9 @@ def _write_page(file: str, results: list[Result]) -> None:
 
 def _text(name: str, result: Result, width: int) -> str:
     notes = "".join(f"\nNote: {note}." for note in result.notes)
-    table = f"\n\n{failure_table(result.failure, width)}" if result.failure else ""
-    return f"{name}: {result.verdict}: {result.reason}{notes}{table}"
+    if result.failure:
+        return f"{name}: {failure_table(result.failure, width)}{notes}"
+    return f"{name}: {result.verdict}: {result.reason}{notes}"
 
 
 def document(found: list[tuple[str, Result]]) -> dict[str, Any]:

@@ -69,14 +69,27 @@ def _ends(step: Step, trace: Trace) -> int:
 
 def _read_before(trace: Trace, write: Step, place: int) -> Iterator[Step]:
     """Reads of the same session and tables that were over before that place."""
+    return filter(_reads, _earlier(trace, write, place))
+
+
+def _looked_before(trace: Trace, write: Step, place: int) -> Iterator[Step]:
+    """The same, and an UPDATE or DELETE that found no row: it tells that there is none, too."""
+    return (s for s in _earlier(trace, write, place) if _reads(s) or _found_none(s))
+
+
+def _earlier(trace: Trace, write: Step, place: int) -> Iterator[Step]:
     for step in trace.steps:
         same = step.session == write.session and step.number < write.number
-        if same and _reads(step) and step.began < place and _tables(step) & _tables(write):
+        if same and step.began < place and _tables(step) & _tables(write):
             yield step
 
 
 def _reads(step: Step) -> bool:
     return _is(step, "SELECT") and step.rows is not None
+
+
+def _found_none(step: Step) -> bool:
+    return step.rowcount == 0 and (_is(step, "UPDATE") or _is(step, "DELETE"))
 
 
 def _pairs(trace: Trace, steps: list[Step], first: str, second: str) -> Iterator[tuple[Step, Step]]:
@@ -89,7 +102,7 @@ def _pairs(trace: Trace, steps: list[Step], first: str, second: str) -> Iterator
 def _duplicate_insert(trace: Trace, steps: list[Step]) -> bool:
     """Both inserted what neither had seen."""
     return any(
-        _tables(a) & _tables(b) and any(_read_before(trace, b, _ends(a, trace)))
+        _tables(a) & _tables(b) and any(_looked_before(trace, b, _ends(a, trace)))
         for a, b in _pairs(trace, steps, "INSERT", "INSERT")
         if (a.rowcount != 0 and b.rowcount != 0)
     )

@@ -248,6 +248,12 @@ def tables_of(sql: str) -> frozenset[str]:
     return found.touched if found else NONE
 
 
+def written_by(sql: str) -> frozenset[str]:
+    """The tables that a statement for SQLite writes, as far as it is understood."""
+    found = _parse(sql, "sqlite")
+    return found.writes if found else NONE
+
+
 def _on_sqlite(sql: str, found: Footprint | None) -> Footprint:
     if sql.lstrip()[:6].upper() == "PRAGMA":
         return EVERYTHING

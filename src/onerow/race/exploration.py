@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from onerow.race.anomaly import name_anomaly
-from onerow.race.dependency import FILE, table_of
+from onerow.race.dependency import table_of, written_by
 from onerow.race.schedule import Diverged, Exploring, Following, Search, Task, simpler, switches
 from onerow.race.trace import Trace
 from onerow.race.verdict import Allowed, Failure, Result, Verdict, judge
@@ -36,17 +36,25 @@ def judged(world: World, trace: Trace, allow: Allowed) -> tuple[Verdict, str, Fa
 
 
 def _failure(world: World, verdict: Verdict, trace: Trace, reason: str) -> Failure:
-    written = {table_of(t) for s in trace.steps for t in s.operation.footprint.writes}
-    tables = sorted(written & world.oracle.facts.known) if written != FILE else []
     return Failure(
         verdict,
         trace,
         reason,
         anomaly=name_anomaly(trace, verdict),
-        state=world.state(tables),
+        state=world.state(_written(world, trace)),
         names=tuple(name_of(w) for w in world.workers),
         places=tuple(_place(w) for w in world.workers),
     )
+
+
+def _written(world: World, trace: Trace) -> list[str]:
+    """The tables that a run wrote, in order."""
+    facts = world.oracle.facts
+    if facts.lite:  # the footprint is the file
+        named = {t for s in trace.steps for t in written_by(s.operation.sql)}
+    else:
+        named = {table_of(t) for s in trace.steps for t in s.operation.footprint.writes}
+    return sorted(named & facts.known)
 
 
 def _place(worker: Any) -> str:

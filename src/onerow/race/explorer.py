@@ -185,6 +185,7 @@ def _warm_up(world: World) -> str:
     Returns:
         what keeps them from being explored at all; '' if nothing does.
     """
+    world.learn_tables()
     learn = getattr(world.invariant, "learn", None)
     orders = list(itertools.permutations(range(len(world.workers))))
     for order in orders if learn is not None else orders[:1]:

@@ -1,4 +1,7 @@
-"""A failure as one HTML page: the schedule as a sequence diagram. Pure; loads nothing."""
+"""A failure as one HTML page: the schedule as a sequence diagram. Pure; loads nothing.
+
+The same steps are there as a list: it is what a narrow screen shows, and what is read aloud.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from onerow.race.render import headline, outcome, shown, told
+from onerow.race.render import happenings, headline, outcome, shown, told, waiting
 from onerow.race.trace import Step, letter
 
 if TYPE_CHECKING:
@@ -21,25 +24,36 @@ TOP = 56
 CHARACTERS = 46  #: of a line in a box
 
 STYLE = """
-:root { color-scheme: light dark; --ink: #1c2330; --paper: #fff; --line: #aab; --box: #eef3fb;
-  --bad: #b3261e; --wait: #f3c77a; --soft: #667; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9f0; --paper: #14171d; --line: #556;
-  --box: #222b3a; --bad: #ff8a80; --wait: #8a6420; --soft: #9ab; } }
+:root { color-scheme: light dark; --ink: #1c2330; --paper: #fff; --line: #8790a5; --box: #eef3fb;
+  --bad: #b3261e; --wait: #c98a1b; --soft: #5a6477; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e9f0; --paper: #14171d; --line: #76809a;
+  --box: #222b3a; --bad: #ff8a80; --wait: #d39a3a; --soft: #9ab; } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-  margin: 2rem; }
+  margin: 2rem; overflow-wrap: anywhere; }
 h1 { font-size: 1.3rem; } h1 em { color: var(--bad); font-style: normal; }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; } :focus-visible { outline: 2px solid var(--ink); }
 svg text { font: 12px ui-monospace, monospace; fill: var(--ink); }
-svg .head { font-weight: bold; font-size: 14px; } svg .place { fill: var(--soft); }
+svg .head { font-weight: bold; font-size: 14px; } svg .label { font-weight: bold; }
+svg .place { fill: var(--soft); } svg .error { fill: var(--bad); }
 svg .life { stroke: var(--line); stroke-dasharray: 4 4; }
 svg .box { fill: var(--box); stroke: var(--line); } svg .box.end { fill: var(--paper); }
-svg .box.bad { stroke: var(--bad); stroke-width: 2; } svg .error { fill: var(--bad); }
+svg .box.bad { stroke: var(--bad); stroke-width: 2; }
 svg .wait { fill: var(--wait); } svg .free { stroke: var(--ink); fill: none; }
 svg .tip { fill: var(--ink); }
+.key { color: var(--soft); } .key i { display: inline-block; width: 10px; height: 1em;
+  background: var(--wait); vertical-align: text-bottom; }
+.steps ol { padding-left: 0; list-style: none; } .steps span { display: block; }
+.steps li { border-left: 3px solid var(--line); padding-left: .6rem;
+  margin: .6rem 0 .6rem calc(var(--session) * 1.2rem); font: 13px/1.4 ui-monospace, monospace; }
+.steps .error { color: var(--bad); }
+@media (min-width: 50rem) { .steps { position: absolute; width: 1px; height: 1px; margin: -1px;
+  overflow: hidden; clip-path: inset(50%); white-space: nowrap; } }
+@media (max-width: 50rem) { .diagram { display: none; } body { margin: 1rem; } }
 table { border-collapse: collapse; margin: 1rem 0; }
-caption { text-align: left; font-weight: bold; }
-td, th { border: 1px solid var(--line); padding: .2rem .6rem; font: 13px ui-monospace, monospace; }
-code { font: 13px ui-monospace, monospace; }
+caption { text-align: left; font-weight: bold; white-space: nowrap; }
+td, th { border: 1px solid var(--line); padding: .2rem .6rem; font: 13px ui-monospace, monospace;
+  text-align: left; overflow-wrap: normal; } th { font-weight: bold; }
+code, pre { font: 13px/1.4 ui-monospace, monospace; } pre { overflow-x: auto; }
 """
 
 
@@ -69,11 +83,40 @@ def page(failure: Failure) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{STYLE}</style></head><body>\n"
+        f"<title>{title}</title><style>{STYLE}</style></head><body><main>\n"
         f"<h1><em>{escape(failure.verdict)}</em>{anomaly}</h1>\n<p>{escape(failure.reason)}</p>\n"
-        f'<div class="scroll">{_diagram(failure)}</div>\n'
+        f'<div class="diagram" aria-hidden="true"><div class="scroll">{_diagram(failure)}</div>'
+        f"{_key(failure)}</div>\n{_list(failure)}"
         f"{''.join(_table(s) for s in failure.state)}"
-        f"<p>To run it again: <code>{escape(failure.script)}</code></p>\n</body></html>\n"
+        f"<p>To run it again: <code>--replay {escape(repr(failure.script))}</code></p>\n"
+        "<details><summary>As a test for pytest</summary>"
+        f'<pre tabindex="0">{escape(failure.test)}</pre></details>\n</main></body></html>\n'
+    )
+
+
+def _list(failure: Failure) -> str:
+    """The schedule step by step."""
+    names = "; ".join(f"{letter(i)}: {escape(name)}" for i, name in enumerate(failure.names))
+    items = "".join(
+        f'<li style="--session: {session}">{_told(lines)}</li>\n'
+        for _, session, lines in happenings(failure.trace)
+    )
+    return f'<div class="steps"><p>{names}</p>\n<ol aria-label="Schedule">\n{items}</ol></div>\n'
+
+
+def _told(lines: list[str]) -> str:
+    first, _, rest = lines[0].partition(" ")
+    others = "".join(f"<span{_kind(line)}>{escape(line)}</span>" for line in lines[1:])
+    return f"<b>{escape(first)}</b> {escape(rest)}{others}"
+
+
+def _key(failure: Failure) -> str:
+    """What the signs mean, where there are any."""
+    if not any(s.waited for s in failure.trace.steps):
+        return ""
+    return (
+        '<p class="key"><i></i> waits for a lock of another session; '
+        "the arrow comes from the step that let it go.</p>"
     )
 
 
@@ -83,7 +126,7 @@ def _diagram(failure: Failure) -> str:
     width = LEFT + COLUMN * len(failure.names)
     parts = [*_lives(failure, height), *_waits(boxes), *map(_drawn, boxes), *_freed(boxes)]
     return (
-        f'<svg role="img" aria-label="{escape(failure.script)}" width="{width}" height="{height}" '
+        f'<svg width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
     )
 
@@ -95,7 +138,7 @@ def _boxes(failure: Failure) -> Iterator[_Box]:
         late = step.waited and step.ended != step.began
         said = [told(step), *([] if late else outcome(step))]
         if step.waited:
-            said.append(f"waits for {', '.join(letter(i) for i in step.waited_for)}")
+            said.append(waiting(step))
         box = _Box(step, step.began, _wrapped(said), top)
         yield box
         top = box.bottom + 12
@@ -154,9 +197,11 @@ def _drawn(box: _Box) -> str:
     end = " end" if box.step.operation.kind != "statement" else ""
     left = _middle(box.step.session) - COLUMN // 2 + 10
     y = box.top + LINE
+    first, _, rest = box.lines[0].partition(" ")
+    marked = [f'<tspan class="label">{escape(first)}</tspan> {escape(rest)}']
     lines = "".join(
-        f'<text x="{left + 8}" y="{y + n * LINE}"{_kind(line)}>{escape(line)}</text>'
-        for n, line in enumerate(box.lines)
+        f'<text x="{left + 8}" y="{y + n * LINE}"{_kind(box.lines[n])}>{line}</text>'
+        for n, line in enumerate([*marked, *map(escape, box.lines[1:])])
     )
     place = "" if box.back else f'<text class="place" x="6" y="{y}">{box.place}</text>'
     return (
@@ -170,11 +215,15 @@ def _kind(line: str) -> str:
 
 
 def _table(state: TableState) -> str:
-    head = "".join(f"<th>{escape(c)}</th>" for c in state.columns)
+    head = "".join(f'<th scope="col">{escape(c)}</th>' for c in state.columns)
     rows = "".join(
         "<tr>" + "".join(f"<td>{escape(shown(v))}</td>" for v in row) + "</tr>"
         for row in state.rows
     )
+    if state.more:
+        rows += f'<tr><td colspan="{len(state.columns)}">and more</td></tr>'
+    name = f"{escape(state.name)} afterwards"
     return (
-        f"<table><caption>{escape(state.name)} afterwards</caption><tr>{head}</tr>{rows}</table>\n"
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{name}"><table>'
+        f"<caption>{name}</caption><tr>{head}</tr>{rows}</table></div>\n"
     )

@@ -32,6 +32,7 @@ class Oracle(Protocol):
     facts: Facts
     deadlocks_are_quick: bool
 
+    def learn(self) -> None: ...
     def prepare(self, dbapi: Any, record: Any) -> dict[str, Any]: ...
     def hurry(self, dbapi: Any) -> None: ...
     def waits(self, pids: Collection[int]) -> Waits: ...
@@ -52,9 +53,13 @@ class PostgreSQL:
         self._cursor = dbapi.cursor()
         self.pid = int(self._ask("SELECT pg_backend_pid()")[0][0])
         self.deadlocks_are_quick = self._may_hurry()
-        self.facts = postgresql_facts(self)
+        self.facts = Facts()
         self._looked = 0.0
         self._earlier = {int(r[0]): r[2] for r in self._ask(_CLIENTS)}
+
+    def learn(self) -> None:
+        """Read what the tables are; `setup` may have made them."""
+        self.facts = postgresql_facts(self)
 
     def _ask(self, sql: str) -> list[Any]:
         self._cursor.execute(sql)
@@ -143,9 +148,17 @@ class SQLite:
     deadlocks_are_quick = True
 
     def __init__(self, engine: Engine) -> None:
-        with engine.connect() as connection:
+        self._engine = engine
+        self.facts = Facts(lite=True)
+
+    def learn(self) -> None:
+        """Read the journal mode and the tables; `setup` may have changed both."""
+        with self._engine.connect() as connection:
             mode = str(connection.exec_driver_sql("PRAGMA journal_mode").scalar())
-        self.facts = Facts(lite=True, wal=mode == "wal")
+            names = connection.exec_driver_sql(
+                "SELECT name FROM sqlite_master WHERE type = 'table'"
+            ).scalars()
+            self.facts = Facts(lite=True, wal=mode == "wal", known=frozenset(names))
 
     def prepare(self, dbapi: Any, _record: Any) -> dict[str, Any]:
         """With a timeout SQLite would sleep where nobody sees it."""

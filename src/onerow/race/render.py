@@ -58,7 +58,7 @@ def happenings(trace: Trace) -> Iterator[tuple[int, int, list[str]]]:
     for place in range(1, len(trace.choices) + 1):
         step = labels[place]
         late = step.waited and step.ended != place
-        wait = [f"… waits for {_names(step.waited_for)}"] if step.waited else []
+        wait = [waiting(step)] if step.waited else []
         yield place, step.session, [told(step), *wait, *([] if late else outcome(step))]
         for other in trace.steps:
             if other.ended == place and other.began < place:
@@ -66,8 +66,9 @@ def happenings(trace: Trace) -> Iterator[tuple[int, int, list[str]]]:
                 yield place, other.session, [freed, *outcome(other)]
 
 
-def _names(sessions: Sequence[int]) -> str:
-    return ", ".join(letter(s) for s in sessions)
+def waiting(step: Step) -> str:
+    """For whom a step waited."""
+    return f"… waits for {', '.join(letter(s) for s in step.waited_for)}"
 
 
 def verb(step: Step) -> str:
@@ -94,7 +95,7 @@ def shown_parameters(parameters: Any, *, many: bool = False) -> str:
 
 
 def shown(value: Any) -> str:
-    text = repr(value)
+    text = repr(bytes(value) if isinstance(value, memoryview) else value)
     return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"
 
 

@@ -137,6 +137,15 @@ class World:
                 self.setup(connection)
                 connection.commit()
 
+    def learn_tables(self) -> None:
+        """Ask what the tables are, once `setup` has made them."""
+        self.prepare_run()
+        token = ours.set(True)
+        try:
+            self.oracle.learn()
+        finally:
+            ours.reset(token)
+
     def run(self) -> Run:
         return Run(
             self.workers,
