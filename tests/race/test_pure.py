@@ -9,6 +9,7 @@ import pytest
 
 from onerow.race.dependency import (
     ADVISORY,
+    CATALOGS,
     EVERYTHING,
     LOCAL,
     Facts,
@@ -59,6 +60,16 @@ def one(name: str) -> frozenset[str]:
         ("SELECT count(*), now(), coalesce(name, '%%') FROM users", Footprint(reads=one("users"))),
         ("SAVEPOINT one", LOCAL),
         ("SET LOCAL lock_timeout = 5", LOCAL),
+        ("SELECT name FROM users, generate_series(1, 3) AS n", Footprint(reads=one("users"))),
+        (
+            "SELECT c.relname FROM pg_catalog.pg_class c WHERE pg_catalog.pg_table_is_visible(c.oid)",
+            Footprint(reads=one("pg_class")),
+        ),
+        ("EXPLAIN INSERT INTO users DEFAULT VALUES", Footprint(reads=CATALOGS)),
+        ("EXPLAIN (ANALYZE) INSERT INTO users DEFAULT VALUES", EVERYTHING),
+        ("UPDATE pg_class SET relpages = 1", EVERYTHING),
+        ("SELECT query FROM pg_stat_activity", EVERYTHING),
+        ("SELECT * FROM charges(7)", EVERYTHING),
         ("SELECT charge(users.id) FROM users", EVERYTHING),
         ("SELECT 1 FROM unknown_view", EVERYTHING),
         ("INSERT INTO logged VALUES (1)", EVERYTHING),

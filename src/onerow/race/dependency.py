@@ -38,10 +38,19 @@ HARMLESS = frozenset(
     """
     clock_timestamp current_setting date_trunc gen_random_uuid jsonb_build_array jsonb_build_object
     json_build_object md5 now pg_backend_pid pg_sleep random statement_timestamp timeofday to_jsonb
-    to_timestamp transaction_timestamp txid_current version
+    to_timestamp transaction_timestamp txid_current version hashtext hashtextextended
+    format_type pg_get_constraintdef pg_get_expr pg_get_indexdef pg_table_is_visible to_regclass
     changes hex julianday last_insert_rowid randomblob strftime total_changes typeof unixepoch
     """.split()  # noqa: SIM905
 )
+#: Only statements that are not understood change them (CREATE, ALTER, DROP, …).
+CATALOGS = frozenset(
+    """
+    pg_am pg_attrdef pg_attribute pg_class pg_collation pg_constraint pg_description pg_enum
+    pg_index pg_inherits pg_namespace pg_opclass pg_type
+    """.split()  # noqa: SIM905
+)
+_EXPLAIN = re.compile(r"\s*EXPLAIN\b(?!.*\bANALY[SZ]E\b)", re.IGNORECASE | re.DOTALL)
 _ADVISORY = re.compile(r"pg_(try_)?advisory_(xact_)?(lock|unlock)\w*", re.IGNORECASE)
 _SAVEPOINT = re.compile(r"\s*(SAVEPOINT|RELEASE)\b", re.IGNORECASE)
 _ROLLBACK_TO = re.compile(r"\s*ROLLBACK\s+(WORK\s+|TRANSACTION\s+)?TO\b", re.IGNORECASE)
@@ -203,6 +212,8 @@ def footprint_of(sql: str, facts: Facts, parameters: Any = None) -> Footprint:
     """What a statement touches, by its text and, for a single row, its parameters."""
     if is_savepoint(sql) or is_of_session(sql):
         return LOCAL
+    if not facts.lite and _EXPLAIN.match(sql):
+        return Footprint(reads=CATALOGS)
     found = _parse(sql, "sqlite" if facts.lite else "postgres")
     if facts.lite:
         return _on_sqlite(sql, found)
@@ -266,7 +277,8 @@ def _resolved(found: Footprint, facts: Facts) -> Footprint:
     """Names to tables, and what foreign keys add."""
     if (found.touched - {ADVISORY}) & facts.opaque:
         return EVERYTHING
-    if found.touched - facts.known - {ADVISORY}:
+    read = found.reads - found.writes - found.shares
+    if found.touched - facts.known - {ADVISORY} - (CATALOGS & read):
         return EVERYTHING
     reads, shares, writes = (
         frozenset(facts.roots.get(n, n) for n in names)
@@ -371,7 +383,8 @@ def _of_tree(tree: Any) -> Footprint | None:
     if advisory is None:
         return None
     ctes = {cte.alias for cte in tree.find_all(exp.CTE)}
-    tables = {t.name for t in tree.find_all(exp.Table) if t.db or t.name not in ctes}
+    named = [t for t in tree.find_all(exp.Table) if t.name]  # else it is a function
+    tables = {t.name for t in named if t.db or t.name not in ctes}
     written = {_target(w) for w in tree.find_all(*_WRITES)}
     locks = [bool(lock.args.get("update")) for lock in tree.find_all(exp.Lock)]
     shares = frozenset(tables) if locks and not all(locks) else NONE
