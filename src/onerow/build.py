@@ -9,8 +9,9 @@ from contextlib import AbstractContextManager
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from onerow.codes import code_of
 from onerow.culprits import Culprits
-from onerow.database import code_of, is_unique_violation, run
+from onerow.database import is_unique_violation, run
 from onerow.errors import NameTaken, Stopped
 from onerow.plan import Step
 from onerow.schema import Index, Snapshot

@@ -17,7 +17,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, exc, text
 
-from onerow.database import code_of, run
+from onerow.codes import code_of
+from onerow.database import run
 from onerow.dialects.postgresql import snapshot as postgresql
 from onerow.dialects.postgresql.snapshot import CatalogMoved
 from onerow.dialects.queries import load
@@ -142,7 +143,7 @@ def _moving(error: Exception | None, *, tries: int) -> DatabaseError:
     return DatabaseError(
         "The catalog could not be read: definitions are changed or locked by others, tried "
         f"{how_often}{f' ({said})' if said else ''}.",
-        sqlstate=code_of(error) if error is not None else None,
+        sqlstate=(code_of(error) or None) if error is not None else None,
         hint="Try again when no migration is running.",
     )
 

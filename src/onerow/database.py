@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
+from onerow.codes import DEADLOCK, SERIALIZATION, UNIQUE, code_of
 from onerow.errors import (
     ConnectionFailed,
     ConnectionLost,
@@ -258,24 +259,15 @@ def run(connection: Connection, sql: str) -> Any:
     return connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
 
 
-def code_of(error: BaseException) -> str | None:
-    """SQLSTATE, or SQLite's extended code as `SQLITE_…`; None when there is neither."""
-    original = getattr(error, "orig", None) or error
-    state = getattr(original, "sqlstate", None)
-    if state:
-        return str(state)
-    return getattr(original, "sqlite_errorname", None)
-
-
 def is_unique_violation(error: BaseException) -> bool:
-    return code_of(error) in ("23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY")
+    return code_of(error) in UNIQUE
 
 
 def is_lock_failure(error: BaseException) -> bool:
     """Waiting again may help: lock timeout, deadlock, serialization, busy."""
-    return (code_of(error) or "") in ("55P03", "40P01", "40001") or (
-        (code_of(error) or "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
-    )
+    code = code_of(error)
+    again = code in ("55P03", DEADLOCK, SERIALIZATION)
+    return again or code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
 
 
 def driver_text(error: BaseException) -> str:
@@ -298,7 +290,7 @@ _CONNECTION_CODES = ("08", "57P", "53300", "28", "3D000")
 
 def translate(error: exc.DBAPIError | sqlite3.Error, database: Database) -> OnerowError:
     """A driver's error as ours."""
-    code = code_of(error) or ""
+    code = code_of(error)
     text = _without_secrets(driver_text(error), database.url)
     if code.startswith("28"):
         return ConnectionFailed(f"{database} refuses the login: {text}.", sqlstate=code)

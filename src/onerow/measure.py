@@ -12,7 +12,8 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from onerow.database import Database, code_of, driver_text, run
+from onerow.codes import code_of
+from onerow.database import Database, driver_text, run
 from onerow.dialects import Dialect, MergeSpec
 from onerow.dialects.collisions import may_lack_target
 from onerow.dialects.folds import fold_tables, rank_all
@@ -98,7 +99,7 @@ def rule_errors(bound: BoundKey) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        code = code_of(error) or ""
+        code = code_of(error)
         text = driver_text(error)
         if code == "SQLITE_ERROR" or (code.startswith(("42", "22")) and code != "42501"):
             raise RuleError(f"the server cannot evaluate it: {text}.", rule=bound.label) from error

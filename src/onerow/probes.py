@@ -16,7 +16,8 @@ from sqlalchemy.exc import DBAPIError
 
 from onerow.checks import Check, ask, judge, questions
 from onerow.checks.base import Answer, Answers, ColumnStatistics, Context, Probe, refusals
-from onerow.database import Database, code_of, driver_text, errors, run
+from onerow.codes import code_of
+from onerow.database import Database, driver_text, errors, run
 from onerow.dialects import dialect
 from onerow.errors import RuleError
 from onerow.facts import KeyFacts
@@ -135,7 +136,7 @@ def _failed(error: DBAPIError, seconds: float) -> Answer:
     """Why a probe has no answer. A connection that is gone is no answer's matter."""
     if error.connection_invalidated:
         raise error
-    code = code_of(error) or ""
+    code = code_of(error)
     if code in ("57014", "SQLITE_INTERRUPT"):
         return Answer(reason=f"it took longer than {seconds:.3g} s", code=code)
     return Answer(reason=driver_text(error), code=code)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from onerow.database import code_of, driver_text, run
+from onerow.codes import code_of
+from onerow.database import driver_text, run
 from onerow.dialects import Restore
 from onerow.dialects.phrases import quoted_names, unquote
 from onerow.errors import Stopped
@@ -153,7 +154,7 @@ class _Return:
 
 
 def _breaks_constraint(error: DBAPIError) -> bool:
-    return (code_of(error) or "").startswith(("23", "SQLITE_CONSTRAINT"))
+    return code_of(error).startswith(("23", "SQLITE_CONSTRAINT"))
 
 
 def _listed(connection: Connection, sql: str, table: Table) -> dict[str, str]:

@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from onerow import mapping
-from onerow.database import Database, code_of, driver_text, run
+from onerow.codes import code_of
+from onerow.database import Database, driver_text, run
 from onerow.errors import RuleError
 from onerow.facts import ColumnFacts, OrphanFacts, PopulationFacts, RowFacts
 from onerow.keys import BoundKey
@@ -33,7 +34,7 @@ def rule_errors(rule: str) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        code, text = code_of(error) or "", driver_text(error)
+        code, text = code_of(error), driver_text(error)
         if code == "SQLITE_ERROR" or (code.startswith(("42", "22")) and code != "42501"):
             raise RuleError(f"the server cannot evaluate it: {text}.", rule=rule) from error
         raise

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from sqlalchemy.exc import DBAPIError
 
 from onerow import backfill, orphans, survey
-from onerow.database import code_of, driver_text
+from onerow.codes import code_of
+from onerow.database import driver_text
 from onerow.errors import Stopped
 from onerow.keys import bind_key
 from onerow.measure import key_facts
@@ -144,7 +145,7 @@ def _told(step: Step) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        if not (code_of(error) or "").startswith("SQLITE_CONSTRAINT"):
+        if not code_of(error).startswith("SQLITE_CONSTRAINT"):
             raise
         raise Stopped(
             f"Rows of {step.table} break what it is to be made with: {driver_text(error)}.",

@@ -14,7 +14,7 @@ SOURCE = Path(onerow.__file__).parent
 
 #: Modules from the ground up; a module may import its own layer and the ones before it.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "sql", "files"),
+    ("errors", "sql", "files", "codes"),
     ("rules", "schema", "finding", "plan", "facts", "expressions", "rulefile"),
     ("keys", "enforcement", "children", "sameness"),
     ("dialects",),
@@ -60,7 +60,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 BESIDE = {"testing", "_embedded", "_binaries", "__init__"}
 #: They stand apart, on the leaves alone.
 APART = {"write", "aio", "race"}
-LEAVES = {"errors", "sql", "rules"}
+LEAVES = {"errors", "sql", "rules", "codes"}
 #: What a file of race/ may import besides: whether a key is broken is asked as `onerow check` asks
 #: it, and the pytest plugin starts servers.
 OF_RACES = {

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from onerow.race.codes import SERIALIZATION
+from onerow.codes import SERIALIZATION, UNIQUE
 from onerow.race.dependency import tables_of
 from onerow.race.trace import Step, Trace
 
-UNIQUE = {"23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
 FOREIGN = {"23503", "23001", "SQLITE_CONSTRAINT_FOREIGNKEY"}
 
 

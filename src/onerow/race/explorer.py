@@ -7,6 +7,7 @@ import itertools
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Engine
@@ -67,24 +68,13 @@ def explore(
     Raises:
         InputError: engine or workers cannot be used.
     """
-    _check_workers(engine, workers)
     for name, value in (("preemptions", preemptions), ("max_schedules", max_schedules)):
         if value is not None and value < 0:
             raise InputError(f"{name} is {value}; it cannot be less than 0.")
-    for other in engines:
-        _check_workers(other, workers)
-    worlds = [
-        World(
-            each,
-            workers,
-            setup=setup,
-            invariant=invariant,
-            admin=admin if each is engine else None,
-            stall=stall,
-            most_steps=max_steps,
-        )
-        for each in (engine, *engines)
-    ]
+    made = partial(
+        _world, workers, setup=setup, invariant=invariant, stall=stall, most_steps=max_steps
+    )
+    worlds = [made(engine, admin=admin), *(made(other) for other in engines)]
     search = Search(bound=preemptions, prune=prune, seed=seed)
     with ExitStack() as stack:
         stack.enter_context(patched())
@@ -118,20 +108,19 @@ def replay(
     Raises:
         InputError: engine or workers cannot be used, or the script is none.
     """
-    _check_workers(engine, workers)
-    try:
-        choices = read_script(script, len(workers))
-    except ValueError as error:
-        raise InputError(f"The script cannot be read: {error}.") from error
-    world = World(
-        engine,
+    world = _world(
         workers,
+        engine,
         setup=setup,
         invariant=invariant,
         admin=admin,
         stall=stall,
         most_steps=max_steps,
     )
+    try:
+        choices = read_script(script, len(workers))
+    except ValueError as error:
+        raise InputError(f"The script cannot be read: {error}.") from error
     with patched(), world.opened():
         if trouble := _warm_up(world):
             return Result("inconclusive", trouble)
@@ -162,7 +151,8 @@ def _replay(world: World, choices: Sequence[int], allow: Allowed) -> Result:
     return result
 
 
-def _check_workers(engine: Any, workers: Sequence[Worker]) -> None:
+def _world(workers: Sequence[Worker], engine: Any, **options: Any) -> World:
+    """The database and its workers, once they have been looked at."""
     if not LEAST <= len(workers) <= MOST:
         raise InputError(f"explore() takes {LEAST} to {MOST} workers, not {len(workers)}.")
     for worker in workers:
@@ -174,6 +164,7 @@ def _check_workers(engine: Any, workers: Sequence[Worker]) -> None:
                 f"The worker {name_of(worker)!r} must be {kind} for this engine.",
                 hint="An AsyncEngine goes with `async def` workers, an Engine with `def`.",
             )
+    return World(engine, workers, **options)
 
 
 def _warm_up(world: World) -> str:

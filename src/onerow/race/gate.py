@@ -17,7 +17,8 @@ from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
 from sqlalchemy.engine.interfaces import ExecuteStyle
 from sqlalchemy.pool import Pool
 
-from onerow.race.codes import code_of, first_line, is_busy
+from onerow.codes import code_of
+from onerow.race.codes import first_line, is_busy
 from onerow.race.dependency import (
     LOCAL,
     Facts,

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Engine
 
-from onerow.race.codes import code_of
+from onerow.codes import code_of
 from onerow.race.dependency import NONE, Facts
 
 #: Milliseconds; the session that closes a circle is then the victim, see `runner`.

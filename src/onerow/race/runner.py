@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from onerow.race.codes import DEADLOCK, code_of
+from onerow.codes import DEADLOCK, code_of
 from onerow.race.dependency import Footprint
 from onerow.race.gate import Gates
 from onerow.race.launch import Launcher

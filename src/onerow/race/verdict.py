@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-from onerow.race.codes import DEADLOCK, code_of
+from onerow.codes import DEADLOCK, code_of
 from onerow.race.trace import Trace
 
 Verdict = Literal["holds", "broken", "raised", "deadlocked", "inconclusive"]

@@ -7,9 +7,10 @@ it, sqlite3 and aiosqlite have an extended code and a text, which alone names th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from onerow.codes import chain
 
 _LITE_COLUMNS = re.compile(r"^(?:UNIQUE|NOT NULL) constraint failed: (.*)$", re.S)
 _LITE_INDEX = re.compile(r"^UNIQUE constraint failed: index '(.*)'$", re.S)
@@ -44,21 +45,6 @@ class Facts:
     @property
     def sqlite_code(self) -> int | None:
         return int(self.code[7:]) if self.code.startswith("sqlite:") else None
-
-
-def chain(exc: BaseException) -> Iterator[BaseException]:
-    """The exception, what the driver raised, and what that came from."""
-    seen: set[int] = set()
-    todo: list[BaseException | None] = [exc]
-    while todo:
-        current = todo.pop(0)
-        if current is None or id(current) in seen:
-            continue
-        seen.add(id(current))
-        yield current
-        nested = [getattr(current, name, None) for name in ("orig", "driver_exception")]
-        todo += [n for n in nested if isinstance(n, BaseException)]
-        todo.append(current.__cause__)
 
 
 def facts_of(exc: BaseException) -> Facts | None:

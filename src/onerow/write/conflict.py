@@ -15,7 +15,8 @@ from weakref import WeakSet
 
 import sqlalchemy as sa
 
-from onerow.write.codes import Facts, chain, facts_of
+from onerow.codes import chain
+from onerow.write.codes import Facts, facts_of
 
 ConflictKind = Literal[
     "unique", "primary_key", "foreign_key", "not_null", "check", "exclusion", "datatype"
