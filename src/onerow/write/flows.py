@@ -229,9 +229,12 @@ def _take(
 def names_our_key(bound: Bound, live: Live, error: Exception) -> bool:
     """A unique violation of the key itself: somebody was faster, look again."""
     facts = facts_of(error)
-    if facts is None or facts.code not in UNIQUE or live.holder is None:
+    if facts is None or facts.code not in UNIQUE:
         return False
-    if facts.constraint is not None:
+    if facts.constraint is not None and live.holder is None:
+        # The index of a transitional key may have come since it was looked for.
+        return bound.key.transitional and facts.constraint not in {u.name for u in live.uniques}
+    if facts.constraint is not None and live.holder is not None:
         return facts.constraint == live.holder.name
     return set(facts.columns) == {p.column.name for p in bound.parts if p.column is not None}
 
