@@ -147,7 +147,7 @@ class _Calls:
             )
             return Exists(exists=row is not None, id=None if row is None else row["id"])
 
-        @router.get("/{id}", responses=FORM.documented(404))
+        @router.get("/{id:int}", responses=FORM.documented(404))
         def one(number: RowId, who: Claims = who_asks) -> Report:
             return Report(**self._read(reader.one, number, who))
 
@@ -159,21 +159,21 @@ class _Calls:
             """A new row, with one posting per quarter in the ledger."""
             return _told(writer.create(body, who), response)
 
-        @router.put("/{id}", responses=_warned(200, 404, 409))
+        @router.put("/{id:int}", responses=_warned(200, 404, 409))
         def replace(
             number: RowId, body: Body, response: Response, who: Claims = who_asks
         ) -> Report:
             """The whole row anew; what has changed is posted in the ledger."""
             return _told(writer.change(number, body, who), response)
 
-        @router.patch("/{id}", responses=_warned(200, 404, 409))
+        @router.patch("/{id:int}", responses=_warned(200, 404, 409))
         def change(
             number: RowId, body: Change, response: Response, who: Claims = who_asks
         ) -> Report:
             """Some fields; those that are left out stay."""
             return _told(writer.change(number, body, who), response)
 
-        @router.delete("/{id}", status_code=204, responses=FORM.documented(404))
+        @router.delete("/{id:int}", status_code=204, responses=FORM.documented(404))
         def remove(number: RowId, who: Claims = who_asks) -> None:
             """The row is gone, and with it its postings."""
             writer.remove(number, who)

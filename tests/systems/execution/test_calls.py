@@ -211,7 +211,7 @@ def test_unknown_references_are_400(http: httpx.Client, box: Sandbox) -> None:
         ("/exists", {"activityId": 1, "facilityId": 1}, "reportingPeriodId"),
         ("/by-period-and-activity", {"reportingPeriodId": 1, "activityId": 1}, "facilityId"),
         ("/by-period-and-activity", {"reportingPeriodId": 1, "facilityId": 1}, "activityId"),
-        ("/zero", {}, "id"),
+        ("/0", {}, "id"),
     ],
 )
 def test_a_bad_question_is_400(
