@@ -16,16 +16,15 @@ What is used of the engines:
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-import sqlglot
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
+
+from onerow.race.reading import Operand, pick_of, trees
 
 NONE: frozenset[str] = frozenset()
 FILE = frozenset({"the file"})
@@ -60,7 +59,6 @@ _SESSION = re.compile(
     re.IGNORECASE,
 )
 _ISOLATION = re.compile(r"isolation|set_config|session\s+characteristics|read\s+only", re.I)
-_PYFORMAT = re.compile(r"%\((\w+)\)s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +222,7 @@ def footprint_of(sql: str, facts: Facts, parameters: Any = None) -> Footprint:
 
 def _narrowed(found: Footprint, sql: str, facts: Facts, parameters: Any) -> Footprint:
     """One row instead of the table, where the statement compares the primary key."""
-    pick = _parse_row(sql)
+    pick = pick_of(sql)
     if pick is None or found.everything or found.touched != {pick.table}:
         return found
     known = facts.keys.get(pick.table)
@@ -295,82 +293,12 @@ def _resolved(found: Footprint, facts: Facts) -> Footprint:
 def _parse(sql: str, dialect: str) -> Footprint | None:
     """Tables by name, None where the text is not understood."""
     total = LOCAL
-    for tree in _trees(sql, dialect):
+    for tree in trees(sql, dialect):
         part = _of_tree(tree) if tree is not None else LOCAL
         if part is None:
             return None
         total |= part
     return total
-
-
-def _trees(sql: str, dialect: str) -> list[Any]:
-    """The statements in a text; one that stands for "not understood" if it cannot be parsed."""
-    text = _PYFORMAT.sub(r":\1", sql).replace("%%", "%").replace("%s", "NULL")
-    logger = logging.getLogger("sqlglot")
-    level = logger.level
-    # It warns of what it takes for a Command; here that only means "depends on everything".
-    logger.setLevel(logging.ERROR)
-    try:
-        return list(sqlglot.parse(text, dialect=dialect))
-    except SqlglotError:
-        return [exp.Command(this=sql)]
-    finally:
-        logger.setLevel(level)
-
-
-@dataclass(frozen=True, slots=True)
-class Operand:
-    """What a column is compared with: a literal, or a parameter by its name or place."""
-
-    literal: str | None = None
-    name: str | None = None
-    place: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Pick:
-    """A statement on one table: its columns that are compared with `=`, and those it sets."""
-
-    table: str
-    equal: Mapping[str, Operand]
-    sets: frozenset[str]
-
-
-@lru_cache(maxsize=2048)
-def _parse_row(sql: str) -> Pick | None:
-    """Of a SELECT, UPDATE or DELETE on one table without any subquery; else None."""
-    trees = _trees(sql, "postgres")
-    tree = trees[0] if len(trees) == 1 else None
-    if not isinstance(tree, (exp.Select, exp.Update, exp.Delete)):
-        return None
-    tables = list(tree.find_all(exp.Table))
-    where = tree.args.get("where")
-    nested = [q for q in tree.find_all(exp.Query) if q is not tree]
-    if len(tables) != 1 or where is None or nested:
-        return None
-    parts = where.this.flatten() if isinstance(where.this, exp.And) else [where.this]
-    sets = tree.expressions if isinstance(tree, exp.Update) else []
-    return Pick(tables[0].name, dict(_equalities(parts)), frozenset(e.this.name for e in sets))
-
-
-def _equalities(parts: Iterable[Any]) -> Iterator[tuple[str, Operand]]:
-    for part in parts:
-        if isinstance(part, exp.EQ) and isinstance(part.this, exp.Column):
-            operand = _operand(part.expression)
-            if operand is not None:
-                yield part.this.name, operand
-
-
-def _operand(node: Any) -> Operand | None:
-    while isinstance(node, (exp.Cast, exp.Paren)):
-        node = node.this
-    if isinstance(node, exp.Literal):
-        return Operand(literal=str(node.this))
-    if isinstance(node, exp.Placeholder) and isinstance(node.this, str):
-        return Operand(name=node.this)
-    if isinstance(node, exp.Parameter) and node.name.isdigit():
-        return Operand(place=int(node.name) - 1)
-    return None
 
 
 _WRITES = (exp.Insert, exp.Update, exp.Delete, exp.Merge)
