@@ -23,6 +23,8 @@ if (!["month", "week"].includes(state.view)) state.view = "month";
 
 // -- showing -------------------------------------------------------------------------------------
 
+let hand = false;
+let late = false;
 let sortables = [];
 let asking = 0;
 
@@ -55,7 +57,10 @@ function drawAll() {
   fillAll(focused);
 }
 
+/** Not while a card is in somebody's hand: the answer of another save would tear it away. */
 function fillAll(focused = view.focusedKey()) {
+  late = hand;
+  if (hand) return;
   const { key, place } = state.preview ?? {};
   const items = [...state.items.values()].map((item) => (item.key === key ? changed(item, place) : item));
   view.fill(items, { busy: state.busy, carried: key }, key ?? focused);
@@ -69,6 +74,11 @@ function droppable(zone) {
     draggable: ".workout:not(.busy)",
     sort: false, animation: 120, forceFallback: true, fallbackOnBody: true, fallbackTolerance: 4,
     delay: 150, delayOnTouchOnly: true, scrollSensitivity: 60,
+    onChoose: () => { hand = true; },
+    onUnchoose: () => {
+      hand = false;
+      setTimeout(() => late && fillAll());
+    },
     onStart: () => { page.classList.add("dragging"); dragged = true; },
     onEnd: ({ item, to }) => {
       page.classList.remove("dragging");
