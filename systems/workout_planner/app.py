@@ -27,14 +27,17 @@ MOST_BYTES = 4 * 1024 * 1024  #: a plan of some ten thousand workouts
 FORM = replace(PLAIN, always=(400, 403, 405, 413, 500, 503))
 
 
-def make(serving: Serving) -> FastAPI:
+def make(serving: Serving, kind: type[Store] | None = None) -> FastAPI:
     """The application on a database before, in the middle of, or after its change.
+
+    Args:
+        kind: of its store, to measure with other writers.
 
     Raises:
         SystemRefusal: the tables are not there, or the naive writers would meet the key.
     """
     _check(serving)
-    store = (NaiveStore if serving.naive else Store)(serving.engine)
+    store = (kind or (NaiveStore if serving.naive else Store))(serving.engine)
     app = make_app(
         serving,
         title=BRAND,

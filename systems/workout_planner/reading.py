@@ -29,9 +29,10 @@ def latest(stage: Stage) -> sa.FromClause:
 
 
 def selection(stage: Stage, workout_id: int) -> sa.Select[Any]:
-    """The selection of a workout."""
-    one = latest(stage)
-    return sa.select(one).where(one.c.workout_id == workout_id)
+    """The selection of a workout; of several the same one."""
+    table = stage.table
+    query = sa.select(table).where(table.c.workout_id == workout_id)
+    return query if stage.keyed else query.order_by(table.c.updated_at.desc(), table.c.id).limit(1)
 
 
 def is_scheduled(one: sa.FromClause) -> Condition:

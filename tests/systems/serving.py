@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,9 +18,8 @@ from importlib import import_module
 from typing import Any
 
 import httpx
-import uvicorn
-from fastapi import FastAPI
 
+from systems.shared.web.server import in_thread as in_thread
 from systems.shared.web.tokens import SECRET, Claims, Tokens
 from tests.systems.support import FOLDER
 
@@ -106,20 +103,3 @@ def served(
     finally:
         server.kill()
         server._said.close()
-
-
-@contextmanager
-def in_thread(app: FastAPI) -> Iterator[str]:
-    """An application behind a real server in this process; its address.
-
-    Starts in a tenth of the time of `served`, and is no process to kill or whose log to read.
-    """
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None))
-    with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join(PATIENCE)

@@ -7,7 +7,9 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import click
 import uvicorn
@@ -44,6 +46,20 @@ def serve(make: Make, url: str, host: str, port: int, naive: bool, signed: bool)
             _run(app, listener)
     finally:
         engine.dispose()
+
+
+@contextmanager
+def in_thread(app: FastAPI) -> Iterator[str]:
+    """An application behind a real server in this process, for stories and tests; its address."""
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None))
+    with socket.create_server(("127.0.0.1", 0), backlog=QUEUE) as listener:
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(GRACE + 10)
 
 
 def _listener(host: str, port: int) -> socket.socket:
