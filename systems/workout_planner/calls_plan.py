@@ -122,7 +122,7 @@ def _add_workouts(router: APIRouter, store: Store, form: ErrorForm) -> None:
         return rows
 
     @router.get(
-        "/workouts/{workout_id}",
+        "/workouts/{workout_id:int}",
         response_model=Workout,
         responses=form.documented(404),
         tags=["plan"],

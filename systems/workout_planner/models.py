@@ -6,7 +6,7 @@ import re
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StrictBool, field_validator
+from pydantic import BeforeValidator, Field, StrictBool
 
 from systems.shared.web.fields import Id, Model, Words
 
@@ -86,22 +86,15 @@ class Workout(Model):
 
 
 class CustomWorkoutChange(Model):
-    """The fields to change; those that are not named stay as they are."""
+    """The fields to change; those that are not named stay as they are: no default is ever read."""
 
-    title: Title = ""
+    title: Title = Field(default_factory=str)
     workout_type: Kind | None = None
     description: Text | None = None
-    planned_date: Day | None = None
+    planned_date: Day = Field(default_factory=date.today)
     planned_duration: Hours | None = None
     time_of_day: TimeOfDay | None = None
     workout_location: Place | None = None
-
-    @field_validator("planned_date")
-    @classmethod
-    def _stays(cls, value: date | None) -> date | None:
-        if value is None:
-            raise ValueError("must be a day such as 2026-03-02")
-        return value
 
     def columns(self) -> dict[str, Any]:
         """What is written."""
