@@ -46,7 +46,8 @@ class Step:
     def outcome(self, rows: Sequence[Any]) -> Outcome | None:
         """What the rows say that was done; None when nothing was."""
         if rows and (not self.same or getattr(rows[0], SAME)):
-            return self.outcomes[len(rows) - 1]
+            # More rows than it can mean: the key's index is gone, and a transitional key has several.
+            return self.outcomes[min(len(rows), len(self.outcomes)) - 1]
         return None
 
 
