@@ -17,8 +17,8 @@ export async function call(method, path, body, headers = {}) {
   } catch {
     throw new Refused("The server cannot be reached.");
   }
-  const told = answer.headers.get("Content-Type")?.startsWith("application/json")
-    ? await answer.json() : null;
+  const isJson = answer.status !== 204 && answer.headers.get("Content-Type")?.startsWith("application/json");
+  const told = isJson ? await answer.json() : null;
   if (!answer.ok) throw new Refused(told?.message ?? `The server answered ${answer.status}.`);
   return told;
 }

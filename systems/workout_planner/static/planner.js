@@ -80,15 +80,23 @@ function droppable(zone) {
       setTimeout(() => late && fillAll());
     },
     onStart: () => { page.classList.add("dragging"); dragged = true; },
-    onEnd: ({ item, to }) => {
+    onEnd: ({ item, to, originalEvent }) => {
       page.classList.remove("dragging");
       setTimeout(() => { dragged = false; });
-      move(item.dataset.key, placeOf(to));
+      if (isOver(to, originalEvent)) move(item.dataset.key, placeOf(to));
+      else fillAll();
     },
   });
 }
 
 let dragged = false;
+
+/** Let go elsewhere, a card is in the last place that it was over, where nobody wanted it. */
+function isOver(zone, event) {
+  const { clientX, clientY } = event.changedTouches?.[0] ?? event;
+  const below = document.elementFromPoint(clientX, clientY);
+  return Boolean(below?.closest(".cell, .tray")?.contains(zone));
+}
 
 function placeOf(zone) {
   const { day, slot, tray } = zone.dataset;

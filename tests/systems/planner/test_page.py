@@ -93,6 +93,8 @@ def test_from_the_tray_and_back(planner: Planner, open_page: OpenPage) -> None:
     expect(page.locator("#tray [data-key='plan-2']")).to_be_visible()
     expect(page.locator(".busy")).to_have_count(0)
     drag(page, card(page, 3), page.locator("#tray"))
+    drag(page, card(page, 3), page.locator("#back"))  # over the calendar, to where nothing is taken
+    expect(page.locator("#tray [data-key='plan-3']")).to_be_visible()
     fields = {"isSelected": True, "currentPlanDay": "2026-03-04", "timeOfDay": "afternoon"}
     assert [body for _, _, body in puts.sent] == [fields, {"isSelected": False}]
 
@@ -185,7 +187,7 @@ def test_an_answer_during_a_drag(planner: Planner, open_page: OpenPage) -> None:
         planner.put(workout, currentPlanDay="2026-03-02", timeOfDay="evening")
     page = opened(open_page, planner)
     held: list[Route] = []
-    page.route("**/api/selections/1", held.append)
+    page.route("**/api/selections/1", lambda route: held.append(route))
     drag(page, card(page, 1), zone(page, "2026-03-04", "morning"))
     expect(page.locator(".busy")).to_have_count(1)
     box = card(page, 2).bounding_box()
