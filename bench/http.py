@@ -7,26 +7,28 @@ import time
 from collections.abc import Sequence
 
 
-async def _answer(reader: asyncio.StreamReader) -> int:
-    """Read an answer to its end; its status."""
+async def exchange(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sent: bytes
+) -> tuple[int, bytes]:
+    """Send a request and read its answer to the end: status and body."""
+    writer.write(sent)
     head = await reader.readuntil(b"\r\n\r\n")
     lines = head.split(b"\r\n")
     length = next(line for line in lines if line.lower().startswith(b"content-length:"))
-    await reader.readexactly(int(length.split(b":")[1]))
-    return int(lines[0].split()[1])
+    return int(lines[0].split()[1]), await reader.readexactly(int(length.split(b":")[1]))
 
 
 async def _client(host: str, port: int, requests: Sequence[bytes]) -> list[float]:
     reader, writer = await asyncio.open_connection(host, port)
     taken = []
-    for request in requests:
+    for sent in requests:
         began = time.perf_counter()
-        writer.write(request)
-        status = await _answer(reader)
+        status, _ = await exchange(reader, writer, sent)
         taken.append(time.perf_counter() - began)
         if status >= 400:
             raise AssertionError(f"answered {status}")
     writer.close()
+    await writer.wait_closed()
     return taken
 
 

@@ -46,7 +46,7 @@ class Step:
     def outcome(self, rows: Sequence[Any]) -> Outcome | None:
         """What the rows say that was done; None when nothing was."""
         if rows and (not self.same or getattr(rows[0], SAME)):
-            # More rows than it can mean: the key's index is gone, and a transitional key has several.
+            # More than it can mean: a transitional key whose index is gone has several rows.
             return self.outcomes[min(len(rows), len(self.outcomes)) - 1]
         return None
 

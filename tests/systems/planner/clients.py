@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import threading
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
+from bench.http import exchange, request
 from tests.support.sandbox import Sandbox
 from tests.systems.planner.support import SELECTED
 
@@ -35,7 +36,6 @@ class Answered:
 
     written: list[tuple[int, int | None, Mapping[str, Any]]] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
 
 
 def some_fields(dice: random.Random, mark: str) -> dict[str, Any]:
@@ -49,36 +49,54 @@ def some_fields(dice: random.Random, mark: str) -> dict[str, Any]:
     return {name: values[name] for name in dice.sample(list(values), dice.randint(1, 4))}
 
 
-async def _one(
-    http: httpx.AsyncClient, answered: Answered, workout: int, fields: Mapping[str, Any]
+def _note(
+    answered: Answered, workout: int, fields: Mapping[str, Any], status: int, body: bytes
 ) -> None:
-    began = time.perf_counter()
-    try:
-        answer = await http.put(SELECTED.format(workout), json=fields)
-    except httpx.HTTPError as error:
-        answered.failed.append(repr(error))
-        return
-    answered.seconds.append(time.perf_counter() - began)
-    if answer.status_code != 200:
-        answered.failed.append(f"{answer.status_code} {answer.text}")
-        return
-    answered.written.append((workout, answer.json()["version"], fields))
+    if status == 200:
+        answered.written.append((workout, json.loads(body)["version"], fields))
+    else:
+        answered.failed.append(f"{status} {body.decode()}")
+
+
+async def _put(
+    answered: Answered, streams: Any, dice: random.Random, workouts: Sequence[int], mark: str
+) -> None:
+    workout, fields = dice.choice(workouts), some_fields(dice, mark)
+    sent = request("PUT", SELECTED.format(workout), json.dumps(fields).encode())
+    _note(answered, workout, fields, *await exchange(*streams, sent))
+
+
+async def _client(
+    answered: Answered,
+    address: str,
+    workouts: Sequence[int],
+    number: int,
+    goes_on: Callable[[int], bool],
+    pause: float = 0.0,
+) -> None:
+    """Puts fields by chance as long as it goes on, over one connection."""
+    url = httpx.URL(address)
+    streams = await asyncio.open_connection(url.host, url.port)
+    dice, turn = random.Random(number), 0
+    while goes_on(turn):
+        await _put(answered, streams, dice, workouts, f"{number}.{turn}")
+        turn += 1
+        if pause:
+            await asyncio.sleep(pause)
+    streams[1].close()
+    await streams[1].wait_closed()
 
 
 def put_at_once(address: str, workouts: Sequence[int], clients: int, puts: int) -> Answered:
     """So many clients, each with so many PUTs, one after the other, on workouts by chance."""
     answered = Answered()
 
-    async def client(number: int, http: httpx.AsyncClient) -> None:
-        dice = random.Random(number)
-        for turn in range(puts):
-            fields = some_fields(dice, f"{number}.{turn}")
-            await _one(http, answered, dice.choice(workouts), fields)
-
     async def all_of_them() -> None:
-        limits = httpx.Limits(max_connections=clients)
-        async with httpx.AsyncClient(base_url=address, limits=limits, timeout=60) as http:
-            await asyncio.gather(*(client(n, http) for n in range(clients)))
+        each = (
+            _client(answered, address, workouts, n, lambda turn: turn < puts)
+            for n in range(clients)
+        )
+        await asyncio.gather(*each)
 
     asyncio.run(all_of_them())
     return answered
@@ -90,16 +108,10 @@ def putting(address: str, workouts: Sequence[int], clients: int = 4) -> Iterator
     answered, stop = Answered(), threading.Event()
 
     def client(number: int) -> None:
-        async def work() -> None:
-            dice, turn = random.Random(number), 0
-            async with httpx.AsyncClient(base_url=address, timeout=60) as http:
-                while not stop.is_set():
-                    fields = some_fields(dice, f"{number}.{turn}")
-                    await _one(http, answered, dice.choice(workouts), fields)
-                    turn += 1
-                    await asyncio.sleep(0.01)
+        def goes_on(_turn: int) -> bool:
+            return not stop.is_set()
 
-        asyncio.run(work())
+        asyncio.run(_client(answered, address, workouts, number, goes_on, pause=0.01))
 
     threads = [threading.Thread(target=client, args=(n,)) for n in range(clients)]
     for thread in threads:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+import httpx
+
 from tests.systems.planner.clients import kept, lost, put_at_once
 from tests.systems.planner.support import TWICE, after, application, before
 from tests.systems.serving import served
@@ -16,7 +18,7 @@ def test_64_clients(db_url: str) -> None:
     box = after(db_url)
     with served("workout_planner", db_url) as server:
         answered = put_at_once(server.address, WORKOUTS, clients=64, puts=50)
-        metrics = server.client().get("/metrics").text
+        metrics = httpx.get(f"{server.address}/metrics").text
     assert answered.failed == []
     assert box.count("workout_selections") == len(WORKOUTS)
     assert lost(answered, kept(box, WORKOUTS)) == []

@@ -320,9 +320,10 @@ def test_the_naive_page_sends_two_puts(pg_url: str, open_page: OpenPage) -> None
     with application(box, naive=True) as planner:
         page = opened(open_page, planner)
         puts = Puts(page)
-        for workout in range(1, 8):
-            drag(page, card(page, workout), zone(page, "2026-03-05", "morning"))
-            expect(page.locator(".busy")).to_have_count(0)
+        for workout, day in enumerate(("02", "03", "04", "05"), start=1):
+            there = zone(page, f"2026-03-{day}", "morning")
+            drag(page, card(page, workout), there)
+            expect(there.locator(".workout:not(.busy)")).to_have_count(1)
         assert all(len(body) == 1 for _, _, body in puts.sent)
-        assert len(puts.sent) == 21
-    assert box.count("workout_selections") > 7
+        assert len(puts.sent) == 12
+    assert box.count("workout_selections") > 4
