@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 from sqlalchemy.orm import sessionmaker
 
-from systems.membership_plans import calls, folding, schema, tables
+from systems.membership_plans import calls, folding, page, schema, tables
 from systems.membership_plans.answers import FORM
 from systems.membership_plans.claims import Claims
 from systems.membership_plans.service import Service
@@ -35,6 +35,7 @@ def build(serving: Serving, writer: Writer) -> FastAPI:
     app.state.signed_in = SignedIn(serving.tokens, Claims)
     app.state.service = Service(sessionmaker(serving.engine), writer)
     app.include_router(calls.router)
+    page.install(app, serving.tokens, TITLE)
     return app
 
 

@@ -20,7 +20,7 @@ _KEY = (
 
 
 def ensure(engine: sa.Engine) -> None:
-    """Add what is missing, in one transaction; nothing on PostgreSQL, whose `lower` folds all.
+    """Add what is missing: first the column, which stays; nothing on PostgreSQL.
 
     Args:
         engine: made ready by `tables.prepare`.
@@ -30,10 +30,13 @@ def ensure(engine: sa.Engine) -> None:
     """
     if engine.dialect.name != "sqlite":
         return
-    with engine.connect().execution_options(begin="IMMEDIATE") as connection, connection.begin():
-        _fill(connection)
-        _refuse_duplicates(connection)
-        connection.exec_driver_sql(_KEY)
+    for work in (_fill, _build):
+        with _writing(engine) as connection, connection.begin():
+            work(connection)
+
+
+def _writing(engine: sa.Engine) -> sa.Connection:
+    return engine.connect().execution_options(begin="IMMEDIATE")
 
 
 def _fill(connection: sa.Connection) -> None:
@@ -46,7 +49,7 @@ def _fill(connection: sa.Connection) -> None:
     )
 
 
-def _refuse_duplicates(connection: sa.Connection) -> None:
+def _build(connection: sa.Connection) -> None:
     c = after("sqlite").plans.c
     alike = (
         sa.select(sa.func.min(c.name), sa.func.max(c.name), c.tenant_id)
@@ -63,3 +66,4 @@ def _refuse_duplicates(connection: sa.Connection) -> None:
             " `python -m systems.membership_plans rules --folded > folded.toml`, then"
             " `onerow apply --rules folded.toml --url URL`."
         )
+    connection.exec_driver_sql(_KEY)
