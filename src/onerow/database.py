@@ -263,6 +263,11 @@ def is_unique_violation(error: BaseException) -> bool:
     return code_of(error) in UNIQUE
 
 
+def excludes_each_other(error: BaseException) -> bool:
+    """Two rows that a key or an exclusion constraint does not let stand together."""
+    return is_unique_violation(error) or code_of(error) == "23P01"
+
+
 def is_lock_failure(error: BaseException) -> bool:
     """Waiting again may help: lock timeout, deadlock, serialization, busy."""
     code = code_of(error)

@@ -42,6 +42,8 @@ class MergeFacts:
     collisions: Mapping[str, int] = field(default_factory=dict)
     #: unique index of a child -> groups that would collide, where no policy covers them
     folds: tuple[FoldFacts, ...] = ()
+    excluded: Mapping[str, int] = field(default_factory=dict)
+    #: exclusion constraint of a child -> pairs of rows that it would not let stand together
     nameless: Mapping[str, int] = field(default_factory=dict)
     #: table -> rows that a NULL in their primary key (SQLite) keeps from being told apart
     undecided: int = 0  #: groups of which a person has not chosen exactly one row

@@ -16,6 +16,7 @@ from onerow.codes import code_of
 from onerow.database import Database, driver_text, run
 from onerow.dialects import Dialect, MergeSpec
 from onerow.dialects.collisions import may_lack_target
+from onerow.dialects.exclusions import exclusions
 from onerow.dialects.folds import fold_tables, rank_all
 from onerow.errors import RuleError
 from onerow.facts import FoldFacts, KeyFacts, MergeFacts
@@ -122,10 +123,14 @@ def merge_facts(connection: Connection, spec: MergeSpec, dialect: Dialect) -> Me
                 name: int(run(connection, sql).scalar_one())
                 for name, sql in dialect.child_collisions(spec)
             }
+        excluded = {
+            name: int(run(connection, sql).scalar_one()) for name, sql in exclusions(dialect, spec)
+        }
     rows = {c.label: _count_up_to(connection, c.table, 10_001) for c in spec.references}
     return MergeFacts(
         disagreements=disagreements,
         collisions=collisions,
+        excluded=excluded,
         folds=folds,
         child_rows=rows,
         nameless={str(t): _nameless(connection, t) for t in spec.tables},

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from onerow.archive import archives_of, perform
-from onerow.database import driver_text, is_unique_violation, run
+from onerow.database import driver_text, excludes_each_other, run
 from onerow.dialects import MergeSpec
 from onerow.dialects.collisions import may_lack_target
 from onerow.dialects.folds import fold_tables
@@ -146,12 +146,12 @@ def _batch(
                 f"Rows of {spec.bound}",
             )
         except DBAPIError as error:
-            if not is_unique_violation(error):
+            if not excludes_each_other(error):
                 raise
             tries -= 1
             if not tries:
                 raise Stopped(
-                    f"Merging {spec.bound} would break another unique key: {driver_text(error)}.",
+                    f"Merging {spec.bound} would break another key: {driver_text(error)}.",
                     hint="Settle these rows, or give their table a policy (`children`).",
                 ) from error
             time.sleep(backoff(UNIQUE_TRIES - tries))

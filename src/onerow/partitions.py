@@ -1,4 +1,4 @@
-"""Building a unique key of a partitioned table: leaf by leaf, until the parent's index is valid."""
+"""Building an index of a partitioned table: leaf by leaf, until the parent's index is valid."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from sqlalchemy.exc import DBAPIError
 
 from onerow.build import Tell, explained, watched
 from onerow.database import is_unique_violation
-from onerow.errors import NameTaken, Stopped
+from onerow.errors import Stopped
 from onerow.plan import Step
 from onerow.schema import Snapshot
 from onerow.session import Session, run_all
-from onerow.steps import Action, _partitions, kind
-from onerow.steps._objects import bound_key, is_of_key
+from onerow.steps import Action, create_index, kind
 
 
 def build_parts(
@@ -34,7 +33,7 @@ def build_parts(
         if kind(step.kind).is_done(step, now):
             return
         try:
-            _do(session, step, _due(step, now), tell)
+            _do(session, step, create_index.due(step, now), tell)
         except DBAPIError as error:
             if not is_unique_violation(error):
                 raise explained(error, session, step) from error
@@ -46,14 +45,6 @@ def build_parts(
             "passes met some.",
             hint="Deploy the safe writer first; then `onerow apply` goes on.",
         )
-
-
-def _due(step: Step, snapshot: Snapshot) -> tuple[Action, ...]:
-    bound, name = bound_key(step, snapshot), step.args["name"]
-    there = bound.table.index(name)
-    if there is not None and not is_of_key(there, bound):
-        raise NameTaken(f"An index {name} is there, and it is another one.")
-    return tuple(_partitions.due(bound, name, snapshot))
 
 
 def _do(session: Session, step: Step, actions: Iterable[Action], tell: Tell) -> None:

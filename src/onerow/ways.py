@@ -20,6 +20,7 @@ from onerow.planning.reference import orphan_count
 from onerow.rules import Key, Population, rule_from_dict
 from onerow.schema import Snapshot, Table
 from onerow.session import Session
+from onerow.sql import quote
 from onerow.states import state_of
 from onerow.steps import Action, kind, rebuild_table
 
@@ -101,6 +102,8 @@ def _broken(running: Running, step: Step) -> str:
 def _condition(step: Step, table: Table) -> str | None:
     name = step.args["name"]
     check = table.constraint(name)
+    if check is not None and check.kind == "not null":
+        return f"{quote(check.columns[0])} IS NULL"
     if check is not None:
         return f"NOT ({check.expression})"
     key = next((k for k in table.foreign_keys if k.name == name), None)

@@ -427,3 +427,72 @@ def test_rows_changed_since_are_left_alone(every_url: str) -> None:
     }  # fmt: skip
     assert box.value("SELECT b FROM child WHERE id = 2") == "theirs"
     assert box.count("parent") == 6
+
+
+# -- exclusion constraints -----------------------------------------------------------------------
+
+BOOKED = """
+CREATE TABLE parent (id integer PRIMARY KEY, k integer NOT NULL);
+CREATE TABLE booking (id integer PRIMARY KEY, parent_id integer REFERENCES parent, during int4range,
+    live boolean NOT NULL DEFAULT true);
+INSERT INTO parent VALUES (1, 1), (2, 1), (3, 2), (4, 2);
+INSERT INTO booking VALUES (1, 1, '[1,5)'), (2, 2, '[4,9)'), (3, 3, '[1,5)'), (4, 4, '[5,9)'),
+    (5, 4, 'empty'), (6, NULL, NULL), (7, 2, NULL);
+"""
+#: Points on a line stand for the parents: no operator class of integers is needed for them.
+EXCLUSIONS = [
+    "EXCLUDE USING gist (int4range(parent_id, parent_id, '[]') WITH &&, during WITH &&)",
+    "EXCLUDE USING gist (int4range(parent_id, parent_id, '[]') WITH OPERATOR(pg_catalog.=),"
+    " during WITH &&) WHERE (live) DEFERRABLE INITIALLY DEFERRED",
+]
+
+
+@pytest.mark.parametrize("exclusion", EXCLUSIONS)
+def test_children_that_exclude_each_other_stop_the_plan(every_pg_url: str, exclusion: str) -> None:
+    """Pairs that could not stand together are counted before anything is touched."""
+    box = Sandbox(every_pg_url)
+    box.execute(BOOKED, f"ALTER TABLE booking ADD CONSTRAINT apart {exclusion}")
+    before = box.state()
+    found = api.make_plan(box.url, [key({})]).blockers
+    assert [b.code for b in found] == ["colliding_children"]
+    assert "would break public.booking.apart for 1 pair(s)" in found[0].message
+    assert api.apply(box.url, [key({})]).status == "refused"
+    assert box.state() == before
+    box.execute("UPDATE booking SET during = '[5,9)' WHERE id = 2")
+    there_and_back(box, key({}))
+    assert box.count("booking WHERE parent_id IN (1, 3)") == 6
+
+
+def test_a_child_that_is_excluded_meanwhile_stops_the_run(every_pg_url: str) -> None:
+    """It arrived after the plan: told with the constraint, and the batch leaves no trace."""
+    box = Sandbox(every_pg_url)
+    box.execute(
+        BOOKED,
+        "DELETE FROM booking WHERE id = 2",
+        f"ALTER TABLE booking ADD CONSTRAINT apart {EXCLUSIONS[0]}",
+    )
+    plan = planned(box, key({}))
+    box.execute("INSERT INTO booking VALUES (8, 2, '[2,3)')")
+    before = box.state()
+    outcome = api.apply(box.url, [key({})], plan=plan, limits=SMALL)
+    assert (outcome.status, outcome.exit_code) == ("stopped", 1)
+    assert 'exclusion constraint "apart"' in outcome.message
+    assert box.state() == before
+    box.execute("DELETE FROM booking WHERE id = 8")
+    applied(box, key({}))
+
+
+def test_periods_that_may_not_overlap(every_pg_url: str) -> None:
+    """PostgreSQL 18's keys WITHOUT OVERLAPS are such constraints, too."""
+    box = Sandbox(every_pg_url)
+    if int(box.value("SHOW server_version_num")) < 180000:
+        return
+    box.execute(
+        BOOKED,
+        "ALTER TABLE booking ADD COLUMN p int4range GENERATED ALWAYS AS"
+        " (int4range(parent_id, parent_id, '[]')) STORED;"
+        "DELETE FROM booking WHERE id IN (5, 6, 7);"
+        "ALTER TABLE booking ADD CONSTRAINT apart UNIQUE (p, during WITHOUT OVERLAPS)",
+    )
+    found = api.make_plan(box.url, [key({})]).blockers
+    assert "would break public.booking.apart for 1 pair(s)" in found[0].message

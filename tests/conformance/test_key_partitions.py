@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
 from onerow import api
@@ -153,12 +154,105 @@ def test_the_name_of_a_part_is_taken(every_pg_url: str) -> None:
     assert blockers(box, RULE) == ["name_taken"]
 
 
-def test_an_old_key_of_a_partitioned_table_is_not_replaced(every_pg_url: str) -> None:
-    """It could not be put back without stopping writers, so the plan says so."""
-    box = made(every_pg_url)
-    box.execute("ALTER TABLE event ADD CONSTRAINT event_old UNIQUE (day, note)")
-    rule = Key("event", "day", "code", name="event_key", replaces=("event_old",))
-    assert blockers(box, rule) == ["unsupported"]
+OLD = {
+    "constraint": "ALTER TABLE event ADD CONSTRAINT event_old UNIQUE (day, code, note);"
+    "COMMENT ON CONSTRAINT event_old ON event IS 'old';"
+    "COMMENT ON INDEX event_2_day_code_note_key IS 'a part'",
+    "deferred": "ALTER TABLE event ADD CONSTRAINT event_old UNIQUE (day, code, note)"
+    " DEFERRABLE INITIALLY DEFERRED",
+    "index": "CREATE UNIQUE INDEX event_old ON event (day, code, (coalesce(note, '')) DESC)"
+    " WHERE id > 0",
+}
+REPLACING = Key("event", "day", "code", name="event_key", replaces=("event_old",))
+
+
+@pytest.mark.parametrize("old", OLD.values(), ids=OLD)
+def test_an_old_key_is_replaced(every_pg_url: str, old: str) -> None:
+    """Dropped with its parts when the new one stands; the undo builds each part as it was."""
+    box = made(every_pg_url, BELOW, ROWS, "UPDATE event SET note = id", old)
+    before = box.state()
+    there_and_back(box, REPLACING)
+    assert not box.rows("SELECT 1 FROM pg_class WHERE relname = 'event_old'")
+    undone(box)
+    assert box.state() == before
+
+
+def test_an_old_key_over_partitions_of_other_days(every_pg_url: str) -> None:
+    """One has gone since and one has come: the old key stands over those of now."""
+    box = made(every_pg_url, BELOW, ROWS, "UPDATE event SET note = id", OLD["constraint"])
+    applied(box, REPLACING)
+    box.execute(
+        "DROP TABLE event_1;"
+        "CREATE TABLE event_4 PARTITION OF event FOR VALUES FROM ('2026-04-01') TO ('2026-05-01');"
+    )
+    outcome = api.undo(box.url, limits=SMALL)
+    assert outcome.status == "undone", outcome.message
+    told = (
+        "SELECT count(*), bool_and(i.indisvalid) FROM pg_partition_tree('event_old') AS t"
+        " JOIN pg_index AS i ON i.indexrelid = t.relid"
+    )
+    assert box.rows(told) == [(6, True)]
+    with pytest.raises(Exception, match="duplicate key"):
+        box.execute(
+            "INSERT INTO event VALUES (1, '2026-04-01', 'x', 'y'), (2, '2026-04-01', 'x', 'y')"
+        )
+
+
+def test_rows_that_an_old_key_cannot_hold(every_pg_url: str) -> None:
+    """In partitions, too, they are named before anything is built."""
+    box = made(every_pg_url, BELOW, ROWS, "UPDATE event SET note = id", OLD["constraint"])
+    applied(box, Key("event", "day", "code", "id", name="event_key", replaces=("event_old",)))
+    box.execute(
+        "INSERT INTO event VALUES (7000, '2026-01-05', 'z', 'n'), (7001, '2026-01-05', 'z', 'n')"
+    )
+    after = box.state()
+    outcome = api.undo(box.url)
+    assert "1 row(s) too many in 1 group(s) (day 2026-01-05, code z, note n)" in outcome.message
+    assert box.state() == after
+    assert api.undo(box.url, archive_newer=True).status == "undone"
+    assert box.count("event WHERE id > 6999") == 1
+
+
+@pytest.mark.parametrize(
+    ("rule", "more"),
+    [
+        (Key("event", "day", "code", name="event_old", replaces=("event_old",)), ""),
+        (REPLACING, "ALTER INDEX event_2_day_code_note_key SET (fillfactor = 50)"),
+        (REPLACING, "ALTER TABLE event_1 CLUSTER ON event_1_day_code_note_key"),
+        (REPLACING, "CREATE TABLE leans (d date, c text, n text,"
+         " FOREIGN KEY (d, c, n) REFERENCES event (day, code, note))"),
+    ],
+    ids=["same name", "parameters", "marks", "foreign key"],
+)  # fmt: skip
+def test_an_old_key_that_must_stay(every_pg_url: str, rule: Key, more: str) -> None:
+    """What an undo could not bring back as it was stops the plan, with the reason."""
+    box = made(every_pg_url, OLD["constraint"], more or "SELECT 1")
+    assert set(blockers(box, rule)) & {"unsupported", "foreign_key_on_replaced_key"}
+
+
+GUARDED = Key("event", "day", "code", name="event_key", guard=True)
+
+
+def test_a_guard_of_a_partitioned_table(every_pg_url: str) -> None:
+    """New duplicates are refused in every partition until the key stands, and afterwards by it."""
+    box = made(every_pg_url, BELOW, ROWS, "CREATE INDEX event_look ON event (day)")
+    before = box.state()
+    plan = planned(box, GUARDED)
+    kinds = [s.kind for s in plan.steps]
+    assert (kinds[0], kinds[-2]) == ("guard", "drop_guard")
+    # The budget ends after the guard's step.
+    assert api.apply(box.url, plan=plan, limits=Limits(budget=0)).status == "stopped"
+    for day in ("2026-01-01", "2026-03-02"):
+        box.execute(f"INSERT INTO event VALUES (8000, '{day}', 'new')")
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            box.execute(f"INSERT INTO event VALUES (8001, '{day}', 'new')")
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        box.execute("UPDATE event SET day = '2026-01-01' WHERE day = '2026-03-02' AND code = 'new'")
+    box.execute("DELETE FROM event WHERE id = 8000")
+    assert api.apply(box.url, [GUARDED], limits=SMALL).status == "done"
+    assert not box.rows("SELECT 1 FROM pg_trigger WHERE tgname LIKE 'onerow%'")
+    undone(box)
+    assert box.state() == before
 
 
 def test_a_partition_that_arrives_meanwhile(every_pg_url: str) -> None:

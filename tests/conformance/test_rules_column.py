@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
 from onerow import api
@@ -22,6 +24,7 @@ from tests.support.rules import (
     verdicts,
 )
 from tests.support.sandbox import Sandbox
+from tests.support.story import SMALL
 
 ROWS = 60
 DATA = f"""
@@ -263,6 +266,67 @@ def test_not_null_without_a_backfill_over_no_rows(either: Sandbox) -> None:
     """An empty table needs none."""
     either.execute("DELETE FROM execution_data")
     there_and_back(either, rules_of(column("not_null = true")))
+
+
+def is_native(box: Sandbox) -> bool:
+    return int(box.value("SHOW server_version_num")) >= 180000
+
+
+def test_the_servers_own_way_to_not_null(every_pg_url: str, tmp_path: Path) -> None:
+    """From 18 on a constraint NOT VALID, then validated: no check, no scan under a strong lock."""
+    box = Sandbox(every_pg_url)
+    box.execute(DATA)
+    csv_of(tmp_path, dict.fromkeys(range(1, ROWS + 1), 1))
+    steps = plan(box, by_csv(tmp_path, "not_null = true")).steps
+    sql = [q.partition('"execution_data" ')[2] for s in steps for q in s.sql]
+    name = '"execution_data_facility_id_not_null"'
+    assert (f'ADD CONSTRAINT {name} NOT NULL "facility_id" NOT VALID' in sql) == is_native(box)
+    assert ("add_check" in {s.kind for s in steps}) == (not is_native(box))
+    assert f"VALIDATE CONSTRAINT {name}" in sql
+    there_and_back(box, by_csv(tmp_path, "not_null = true"))
+    if is_native(box):
+        told = "SELECT conname, convalidated FROM pg_constraint WHERE contype = 'n'"
+        assert ("execution_data_facility_id_not_null", True) in box.rows(told)
+
+
+def test_a_not_null_that_was_never_validated(every_pg_url: str) -> None:
+    """It is filled and validated, and is NOT VALID again after the undo."""
+    box = Sandbox(every_pg_url)
+    if not is_native(box):
+        with pytest.raises(psycopg.errors.SyntaxError):
+            box.execute("CREATE TABLE t (a int); ALTER TABLE t ADD NOT NULL a NOT VALID")
+        return
+    box.execute(
+        "CREATE TABLE t (id integer PRIMARY KEY, a integer); INSERT INTO t VALUES (1, NULL), (2, 2);"
+        "ALTER TABLE t ADD CONSTRAINT mine NOT NULL a NOT VALID;"
+        "COMMENT ON CONSTRAINT mine ON t IS 'soon'"
+    )
+    rules = rules_of(column("not_null = true", "backfill = { value = 9 }", table="t", name="a"))
+    assert [s.kind for s in plan(box, rules).steps] == [
+        "set_not_null", "backfill", "validate_check", "verify",
+    ]  # fmt: skip
+    there_and_back(box, rules)
+    assert box.rows("SELECT a FROM t ORDER BY id") == [(9,), (2,)]
+
+
+def test_rows_that_were_written_meanwhile_come_back_empty(either: Sandbox) -> None:
+    """Written before new rows were bound, filled behind that, and empty again after the undo."""
+    either.execute(
+        "CREATE TABLE t (id integer PRIMARY KEY, a integer); INSERT INTO t VALUES (1, NULL), (2, 2)"
+    )
+    rules = rules_of(column("not_null = true", "backfill = { value = 9 }", table="t", name="a"))
+    seen: list[str] = []
+
+    def listen(event: Any) -> None:
+        if event.step and event.step.kind == "backfill" and event.what == "end" and not seen:
+            either.execute("INSERT INTO t VALUES (3, NULL)")
+            seen.append(event.step.id)
+
+    outcome = api.apply(either.url, rules, limits=SMALL, listen=listen)
+    assert (outcome.status, len(seen)) == ("done", 1), outcome.message
+    assert either.rows("SELECT id, a FROM t ORDER BY id") == [(1, 9), (2, 2), (3, 9)]
+    undone(either)
+    assert either.rows("SELECT id, a FROM t ORDER BY id") == [(1, None), (2, 2), (3, None)]
 
 
 @pytest.mark.parametrize(

@@ -141,12 +141,48 @@ def test_a_view_is_no_table(either: Sandbox) -> None:
     assert "view" in blocked(either, rules)["not_a_table"]
 
 
-def test_a_partitioned_table_is_refused(pg_url: str) -> None:
-    """PostgreSQL builds no index of a partitioned table concurrently."""
+PARTS = """
+CREATE TABLE t (a int, b int, c text) PARTITION BY LIST (a);
+CREATE TABLE t_1 PARTITION OF t FOR VALUES IN (1);
+CREATE TABLE t_2 PARTITION OF t FOR VALUES IN (2) PARTITION BY RANGE (b);
+CREATE TABLE t_2_low (c text, b int, a int);
+ALTER TABLE t_2 ATTACH PARTITION t_2_low FOR VALUES FROM (0) TO (50);
+CREATE TABLE t_2_rest PARTITION OF t_2 DEFAULT;
+INSERT INTO t SELECT 1 + i % 2, i, 'c' || i FROM generate_series(1, 100) AS i;
+"""
+
+
+@pytest.mark.parametrize(
+    "rest", ['columns = ["b"]', 'columns = ["a", "(lower(c))"]\nwhere = "b > 3"']
+)
+def test_a_partitioned_table(every_pg_url: str, rest: str) -> None:
+    """Built concurrently in each partition and attached; the parent's is valid, undo is exact."""
+    box = Sandbox(every_pg_url)
+    box.execute(PARTS)
+    rules = rules_of(f'[[index]]\ntable = "t"\nname = "ix"\n{rest}\n')
+    (step,) = [s for s in api.make_plan(box.url, rules).steps if s.kind == "create_index"]
+    assert [("CONCURRENTLY" in q, "ON ONLY" in q) for q in step.sql if "CREATE" in q] == [
+        (False, True), (True, False), (False, True), (True, False), (True, False),
+    ]  # fmt: skip
+    there_and_back(box, rules)
+    told = (
+        "SELECT count(*), bool_and(indisvalid) FROM pg_partition_tree('ix') AS t"
+        " JOIN pg_index ON indexrelid = relid"
+    )
+    assert box.rows(told) == [(5, True)]
+    assert verdicts(box, rules) == ["enforced"]
+
+
+def test_a_foreign_partition_is_refused(pg_url: str) -> None:
+    """No index reaches it."""
     box = Sandbox(pg_url)
-    box.execute("CREATE TABLE t (a int, b int) PARTITION BY LIST (a)")
+    box.execute(
+        PARTS,
+        "CREATE FOREIGN DATA WRAPPER none; CREATE SERVER far FOREIGN DATA WRAPPER none;"
+        "CREATE FOREIGN TABLE t_3 PARTITION OF t FOR VALUES IN (3) SERVER far",
+    )
     rules = rules_of('[[index]]\ntable = "t"\ncolumns = ["b"]\n')
-    assert "partitioned" in blocked(box, rules)["unsupported"]
+    assert ["t_3" in b.message for b in api.make_plan(box.url, rules).blockers] == [True]
 
 
 def test_somebody_elses_table_is_refused(pg_url: str) -> None:

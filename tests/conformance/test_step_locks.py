@@ -22,6 +22,8 @@ CREATE TABLE item (id integer PRIMARY KEY, owner_id integer, a integer, b intege
 CREATE UNIQUE INDEX item_old_index ON item (b, a, owner_id);
 CREATE TABLE part (id integer NOT NULL, day integer NOT NULL, code integer NOT NULL)
     PARTITION BY RANGE (day);
+CREATE UNIQUE INDEX part_old_index ON part (day, id);
+ALTER TABLE part ADD CONSTRAINT part_old_key UNIQUE (day, code, id);
 CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM (0) TO (500);
 CREATE TABLE part_2 PARTITION OF part FOR VALUES FROM (500) TO (2000);
 CREATE TABLE pet (id integer PRIMARY KEY, code integer REFERENCES owner (code));
@@ -41,6 +43,9 @@ RULES = {
     "moved by a swap": '[[key]]\ntable = "owner"\ncolumns = ["code"]\nnulls = "forbidden"\n'
     'name = "owner_code_key"\nreplaces = ["owner_code_key"]',
     "partitions": '[[key]]\ntable = "part"\ncolumns = ["day", "code"]',
+    "partitions replaced": '[[key]]\ntable = "part"\ncolumns = ["day", "code"]\n'
+    'replaces = ["part_old_key", "part_old_index"]',
+    "partitions' index": '[[index]]\ntable = "part"\ncolumns = ["code"]',
     "partition filter": '[[key]]\ntable = "part"\ncolumns = ["day"]\nwhere = "code > 5"',
     "column": '[[column]]\ntable = "item"\nname = "kind"\ntype = "integer"\nnot_null = true\n'
     "backfill = { value = 1 }",

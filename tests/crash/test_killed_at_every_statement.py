@@ -162,10 +162,13 @@ def test_every_moment_of_what_sqlite_has_not(
 
 def test_the_steps_that_are_killed(pg_url: str, tmp_path: Path) -> None:
     """The scenarios have the steps that they say."""
+    native = Sandbox(pg_url).value("SHOW server_version_num") >= "180000"
     for number, scenario in enumerate(SCENARIOS.values()):
+        # NOT NULL needs no check there.
+        spared = {"add_check"} if native and "set_not_null" in scenario.kinds else set()
         folder = tmp_path / str(number)
         folder.mkdir()
         box = Sandbox(pg_url)
         box.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
         plan = api.make_plan(pg_url, scenario.prepare(box, folder))
-        assert {s.kind for s in plan.steps} == scenario.kinds
+        assert {s.kind for s in plan.steps} == scenario.kinds - spared

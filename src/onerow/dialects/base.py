@@ -10,7 +10,14 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from onerow.children import Child
-from onerow.dialects.collisions import collisions, condition, may_lack_target, movers, moves
+from onerow.dialects.collisions import (
+    collisions,
+    condition,
+    may_lack_target,
+    movers,
+    moves,
+    spelled_out,
+)
 from onerow.dialects.folds import Change, sequence
 from onerow.dialects.groups import ranked
 from onerow.dialects.phrases import (
@@ -127,7 +134,7 @@ class Dialect(ABC):
         keys = tuple(
             (f"{table}.{index.name}", collisions(self, spec, table, index))
             for table in tables.values()
-            for index in table.indexes
+            for index in (spelled_out(i, table) for i in table.indexes)
             if index.enforcing and movers(spec.children, index, table, self.name)
         )
         ranking = f"({ranked(spec, self.order(spec))})"

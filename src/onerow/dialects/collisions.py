@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onerow.children import Child
@@ -25,6 +26,16 @@ def movers(references: Iterable[Child], index: Index, table: Table, dialect: str
         for c in references
         if c.table.ident == table.ident and used & {n.casefold() for n in c.columns}
     ]
+
+
+def spelled_out(index: Index, table: Table) -> Index:
+    """The index with generated columns as the expressions that they are: they move, too."""
+    columns = []
+    for element in index.columns:
+        column = None if element.is_expression else table.column(element.expression)
+        made = column.generation if column else None
+        columns.append(IndexColumn(expression=made, is_expression=True) if made else element)
+    return replace(index, columns=tuple(columns))
 
 
 def indexed_columns(index: Index, table: Table, dialect: str) -> set[str]:

@@ -92,7 +92,7 @@ def _staged(plan: Plan) -> list[tuple[str, list[Step]]]:
 
 
 def _what(step: Step, plan: Plan) -> str:
-    partitioned = bool(step.args.get("partitioned"))
+    partitioned = "parts" in step.args
     if step.kind not in GROUPS or partitioned:
         of = " of a partitioned table" * partitioned
         raise PlanFileError(
@@ -102,6 +102,8 @@ def _what(step: Step, plan: Plan) -> str:
     keys = takewhile(lambda s: s is not step, plan.steps)
     if step.kind == "add_foreign_key" and any(s.kind == "create_index" for s in keys):
         return ONLINE  # it may lean on a key that the plan makes
+    if step.kind == "set_not_null" and "constraint" in step.args:
+        return EXPAND  # for new rows alone
     return GROUPS[step.kind]
 
 

@@ -41,7 +41,7 @@ def _made_not_null(step: Step, plan: Plan) -> dict[str, str]:
     """A check that only serves to mark a column NOT NULL is gone afterwards."""
     for other in plan.steps:
         of_table = other.kind == "set_not_null" and other.table == step.table
-        if of_table and other.args["check"] == step.args["name"]:
+        if of_table and other.args.get("check") == step.args["name"]:
             return {"unless_not_null": other.args["column"]}
     return {}
 
@@ -77,6 +77,14 @@ def _validate(step: Step, plan: Plan) -> Lines:
 
 def _set_not_null(step: Step, _plan: Plan) -> Lines:
     table, column = step.table.sql, step.args["column"]
+    if "was" in step.args:
+        return "", ""
+    if "constraint" in step.args:
+        name = step.args["constraint"]
+        return (
+            call("_add_not_null", table, name, column),
+            call("_drop_constraint", table, name),
+        )
     return (
         call("_set_not_null", table, column, step.args["check"]),
         call("_drop_not_null", table, column),

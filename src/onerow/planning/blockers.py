@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from onerow.dialects import MergeSpec
 from onerow.dialects.guards import MARK
@@ -97,6 +97,18 @@ def merging(
                 message=f"Re-pointing the children would break {index} for {groups:,} value(s). "
                 "Settle these rows first, keep another row of the group, or let the rule say what "
                 f'becomes of them: children = {{ {_bare(index)} = "merge" }}, or "keep".',
+            )
+    yield from _excluded(facts.excluded)
+
+
+def _excluded(excluded: Mapping[str, int]) -> Iterator[Blocker]:
+    for constraint, pairs in excluded.items():
+        if pairs:
+            yield Blocker(
+                code="colliding_children",
+                message=f"Re-pointing the children would break {constraint} for {pairs:,} pair(s) "
+                "of rows, and no policy decides between rows that exclude each other. Settle these "
+                "rows first, or keep another row of the group.",
             )
 
 
@@ -289,11 +301,19 @@ def partitions(
             "unique index reaches it. Detach it, or give the other partitions a rule each.",
         )
     for index in old:
-        yield Blocker(
-            code="unsupported",
-            message=f"{bound.table} is partitioned, so {index.name} could not be put back without "
-            "stopping writers. Leave it out of replaces; drop it yourself when the new key stands.",
-        )
+        name = index.constraint or index.name
+        if why := _partitions.lost_by_undo(index, bound.table, snapshot):
+            yield Blocker(
+                code="unsupported",
+                message=f"{name} of the partitioned table {bound.table} could not be put back as "
+                f"it is: {why}. Leave it out of replaces, and drop it yourself afterwards.",
+            )
+        if bound.name in (index.name, index.constraint):
+            yield Blocker(
+                code="unsupported",
+                message=f"{bound.table} is partitioned, and its new key cannot take the name of "
+                f"the old one, {name}. Give the rule another name.",
+            )
     for table in parts:
         yield from _part_name_taken(bound, table, snapshot)
 

@@ -13,7 +13,7 @@ from onerow.expressions import is_one_expression
 from onerow.facts import ColumnFacts
 from onerow.keys import bind_column, bind_table, check_expression
 from onerow.plan import Blocker, Step
-from onerow.planning import blockers
+from onerow.planning import blockers, not_null
 from onerow.planning.binding import may_define, may_write, with_table
 from onerow.planning.fill import SOURCES, Source
 from onerow.planning.order import Edit, Phase, RulePlan
@@ -23,12 +23,9 @@ from onerow.sameness import same_expression, same_type
 from onerow.schema import Column, Snapshot, Table
 from onerow.sql import Name, comma, cut, quote
 from onerow.steps import (
-    add_check,
     add_column,
     add_foreign_key,
     backfill,
-    set_not_null,
-    validate_check,
     verify,
 )
 
@@ -94,7 +91,7 @@ def plan_column(
     """`reference`: the foreign key of a column that is to be added; others are planned alone."""
     column = _wanted(bound, facts)
     table = _table_after(bound, column, reference)
-    steps = tuple(_steps(bound, table, column, dialect, facts, reference))
+    steps = tuple(_steps(bound, table, column, dialect, facts, reference, snapshot.version))
     edits = tuple(_edits(bound, table)) if dialect.name == "sqlite" else ()
     after = with_table(snapshot, _with_not_null(table, column) if bound.rule.not_null else table)
     found = tuple(_blockers(bound, snapshot, facts))
@@ -167,6 +164,7 @@ def _steps(
     dialect: Dialect,
     facts: ColumnFacts,
     reference: BoundReference | None,
+    version: tuple[int, ...],
 ) -> Iterator[tuple[Phase, Step]]:
     online = dialect.name == "postgresql"
     if bound.there is None:
@@ -179,10 +177,13 @@ def _steps(
     if bound.rule.generated is not None:
         return
     first = _backfill(bound, table, column, dialect, facts)
-    if first is not None:
+    must = bound.rule.not_null and not column.not_null_declared
+    if must and online:
+        yield from _not_null(bound, table, column, first, version)
+    elif first is not None:
         yield Phase.BACKFILL, first
-    if bound.rule.not_null and not column.not_null_declared:
-        yield from _not_null(bound, table, column, first, online=online)
+        if must:
+            yield Phase.LATE_REPAIR, backfill.last_pass(first)
 
 
 def _backfill(
@@ -213,21 +214,24 @@ def _is_needed(bound: BoundColumn, column: Column, facts: ColumnFacts) -> bool:
 
 
 def _not_null(
-    bound: BoundColumn, table: Table, column: Column, first: Step | None, *, online: bool
+    bound: BoundColumn,
+    table: Table,
+    column: Column,
+    first: Step | None,
+    version: tuple[int, ...],
 ) -> Iterator[tuple[Phase, Step]]:
     """NULL is kept out of new rows, then out of all; the scan locks nobody out."""
-    if not online:
-        if first is not None:
-            yield Phase.LATE_REPAIR, backfill.last_pass(first)
-        return
     name = cut(f"{table.name}_{column.name}_not_null")
-    label = bound.label
-    test = f"{quote(column.name)} IS NOT NULL"
-    yield Phase.BACKFILL, add_check.plan(table, label, name, test)
-    if first is not None:
-        yield Phase.BACKFILL, backfill.last_pass(first)
-    yield Phase.VALIDATE, validate_check.plan(table, label, name)
-    yield Phase.VALIDATE, set_not_null.plan(table, label, column.name, name)
+    before, after, barrier = not_null.steps(table, bound.label, column.name, name, version)
+    filling = [*before]
+    if first is not None and table.constraint(barrier) is not None:
+        filling = [*before, backfill.behind(first, barrier)]
+    elif first is not None:
+        filling = [first, *before, backfill.last_pass(first, barrier)]
+    for step in filling:
+        yield Phase.BACKFILL, step
+    for step in after:
+        yield Phase.VALIDATE, step
 
 
 def _edits(bound: BoundColumn, table: Table) -> Iterator[Edit]:

@@ -19,9 +19,9 @@ from onerow.planning.binding import (
 from onerow.planning.order import Phase, RulePlan
 from onerow.rules import Index as IndexRule
 from onerow.sameness import same_index
-from onerow.schema import PARTITIONED, Index, Snapshot, Table
+from onerow.schema import FOREIGN, Index, Snapshot, Table
 from onerow.sql import comma, cut, quote
-from onerow.steps import create_index
+from onerow.steps import _partitions, create_index
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ def plan_index(bound: BoundIndex, snapshot: Snapshot, dialect: Dialect) -> RuleP
     there = standing(bound, snapshot.dialect)
     if there is not None:
         return RulePlan(satisfied=f"{bound.label} is there as {there.name}: nothing to do.")
-    step = create_index.plan_plain(bound.table, bound.rule, bound.index, dialect)
+    step = create_index.plan_plain(bound.table, bound.rule, bound.index, dialect, snapshot)
     made = replace(bound.index, definition=step.sql[0])
     after = replace(bound.table, indexes=(*bound.table.indexes, made))
     return RulePlan(
@@ -84,12 +84,19 @@ def trial(bound: BoundIndex) -> str:
 def _blockers(bound: BoundIndex, snapshot: Snapshot) -> Iterator[Blocker]:
     yield from may_define(bound.table, snapshot, "build its index")
     yield from free_name(bound.index.name, bound.table, snapshot)
-    if bound.table.kind == PARTITIONED:
-        yield Blocker(
-            code="unsupported",
-            message=f"{bound.table} is partitioned; PostgreSQL builds no index of it concurrently. "
-            "Give the partitions a rule each.",
-        )
+    yield from parts_named(bound.table, bound.index.name, snapshot)
+
+
+def parts_named(table: Table, name: str, snapshot: Snapshot) -> Iterator[Blocker]:
+    """What keeps a partitioned table's index from having its part in every partition."""
+    for part in _partitions.below(table, snapshot):
+        if part.kind == FOREIGN:
+            yield Blocker(
+                code="unsupported",
+                message=f"{part} of {table} is a foreign table, and no index reaches it. Give the "
+                "other partitions a rule each.",
+            )
+        yield from free_name(_partitions.name_in(part, name), part, snapshot)
 
 
 def free_name(name: str, table: Table, snapshot: Snapshot) -> Iterator[Blocker]:

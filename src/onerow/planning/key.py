@@ -14,7 +14,7 @@ from onerow.errors import RuleError, nearest
 from onerow.facts import KeyFacts, MergeFacts
 from onerow.keys import BoundKey
 from onerow.plan import Blocker, Step
-from onerow.planning import blockers, moving
+from onerow.planning import blockers, moving, not_null
 from onerow.planning.family import folds, merged_columns
 from onerow.planning.order import Edit, Phase, RulePlan
 from onerow.rules import Rule
@@ -29,7 +29,6 @@ from onerow.steps import (
     drop_index,
     guard,
     merge_duplicates,
-    set_not_null,
     swap_constraint,
     validate_check,
     verify,
@@ -239,10 +238,12 @@ def _forbid_nulls(bound: BoundKey) -> Iterator[Step]:
         label = part.column.name if part.column else "key"
         name = cut(f"{bound.name}_{label}_not_null")
         table, rule = bound.table, bound.label
+        if part.column and bound.where is None:
+            before, after, _ = not_null.steps(table, rule, part.column.name, name, bound.version)
+            yield from (*before, *after)
+            continue
         yield add_check.plan(table, rule, name, null_check(part, bound.where))
         yield validate_check.plan(table, rule, name)
-        if part.column and bound.where is None:
-            yield set_not_null.plan(table, rule, part.column.name, name)
 
 
 def _edits(bound: BoundKey, old: tuple[Index, ...]) -> Iterator[Edit]:
@@ -283,9 +284,9 @@ def _take_away(
         if index == _same_name(bound, old):
             continue  # swapped
         if index.constraint and dialect.name == "postgresql":
-            taking = drop_constraint.plan(bound, index)
+            taking = drop_constraint.plan(bound, index, snapshot)
         else:
-            taking = drop_index.plan(bound, index, dialect)
+            taking = drop_index.plan(bound, index, dialect, snapshot)
         yield from moving.moved(taking, bound, index, moving.leaning(index, snapshot))
 
 

@@ -25,6 +25,8 @@ def hindrance(
     `made`: the plan makes the successor of the old key.
     """
     child = snapshot.get(key.table)
+    if bound.table.kind == PARTITIONED:
+        return f"{bound.table} is partitioned, and it would have to be added again to every part."
     if not bound.attachable or set(bound.columns) != set(key.target_columns):
         labels = comma(p.label for p in bound.parts)
         return (

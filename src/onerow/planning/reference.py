@@ -14,7 +14,7 @@ from onerow.keys import bind_column, bind_table
 from onerow.plan import Blocker, Step
 from onerow.planning import blockers
 from onerow.planning.binding import made_up, may_define, may_write, name_taken, with_table
-from onerow.planning.index import free_name
+from onerow.planning.index import free_name, parts_named
 from onerow.planning.order import Edit, Phase, RulePlan
 from onerow.rules import Column as ColumnRule
 from onerow.rules import Index as IndexRule
@@ -243,17 +243,13 @@ def _helping_index(bound: BoundReference, snapshot: Snapshot, dialect: Dialect) 
     columns = tuple(IndexColumn(expression=c) for c in bound.key.columns)
     index = Index(name=name, schema=bound.table.schema, columns=columns)
     rule = IndexRule(table=bound.rule.table, columns=bound.key.columns, name=name)
-    step = create_index.plan_plain(bound.table, rule, index, dialect)
+    step = create_index.plan_plain(bound.table, rule, index, dialect, snapshot)
     yield replace(step, rule=bound.label)
 
 
 def _free(step: Step, bound: BoundReference, snapshot: Snapshot) -> Iterator[Blocker]:
     yield from free_name(step.args["name"], bound.table, snapshot)
-    if bound.table.kind == PARTITIONED:
-        yield Blocker(
-            code="unsupported",
-            message=f"{bound.table} is partitioned; its index cannot be built concurrently.",
-        )
+    yield from parts_named(bound.table, step.args["name"], snapshot)
 
 
 # -- what stands in the way ------------------------------------------------------------------

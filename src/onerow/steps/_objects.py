@@ -75,6 +75,14 @@ def constraint_comment(table: Name, name: str, comment: str | None) -> tuple[str
     return comment_sql(f"CONSTRAINT {quote(name)} ON {table.sql}", comment)
 
 
+def taken_away(name: Name, constraint: str, snapshot: Snapshot) -> tuple[Action, ...]:
+    """Drops a constraint of a table, if it is there."""
+    table = snapshot.get(name)
+    if table is None or table.constraint(constraint) is None:
+        return ()
+    return (Action((f"ALTER TABLE {name.sql} DROP CONSTRAINT {quote(constraint)}",)),)
+
+
 def index_facts(index: Index, table: Table) -> dict[str, Any]:
     """What it takes to make an index or its constraint again, as JSON."""
     constraint = table.constraint(index.constraint) if index.constraint else None

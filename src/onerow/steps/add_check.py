@@ -6,6 +6,7 @@ from onerow.plan import Step
 from onerow.schema import Snapshot, Table
 from onerow.sql import quote
 from onerow.steps import Action
+from onerow.steps._objects import taken_away
 
 MODE = "transaction"
 
@@ -33,10 +34,7 @@ def is_done(step: Step, snapshot: Snapshot) -> bool | None:
 
 
 def undo(step: Step, snapshot: Snapshot) -> tuple[Action, ...]:
-    if not is_done(step, snapshot):
-        return ()
-    name = quote(step.args["name"])
-    return (Action((f"ALTER TABLE {step.table.sql} DROP CONSTRAINT {name}",)),)
+    return taken_away(step.table, step.args["name"], snapshot)
 
 
 def makes(step: Step) -> tuple[str, ...]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from onerow.plan import Step
 from onerow.schema import Column, Snapshot, Table
 from onerow.sql import quote
 from onerow.steps import Action
+from onerow.steps._objects import taken_away
 
 MODE = "backfill"
 
@@ -63,8 +65,11 @@ def plan(
     )
 
 
-def last_pass(first: Step) -> Step:
-    """The same again, for rows written between the walk and the check that keeps NULL out."""
+def last_pass(first: Step, barrier: str = "") -> Step:
+    """The same again, for rows written between the walk and what keeps NULL out.
+
+    `barrier`: the constraint that does; it must go before these rows can be empty again.
+    """
     column = first.args["column"]
     return Step(
         kind="backfill",
@@ -76,8 +81,13 @@ def last_pass(first: Step) -> Step:
         lock_length=first.lock_length,
         rows=0,
         undo=first.undo,
-        args={**first.args, "last": True},
+        args={**first.args, "last": True, "barrier": barrier},
     )
+
+
+def behind(first: Step, barrier: str) -> Step:
+    """The same, where a constraint that keeps NULL out of new rows stands already."""
+    return replace(first, args={**first.args, "barrier": barrier})
 
 
 def is_done(step: Step, snapshot: Snapshot) -> bool | None:
@@ -85,7 +95,9 @@ def is_done(step: Step, snapshot: Snapshot) -> bool | None:
 
 
 def undo(step: Step, snapshot: Snapshot) -> tuple[Action, ...]:
-    return ()  # from the archive, or with the column
+    """Rows come from the archive, or go with the column."""
+    barrier = step.args.get("barrier")
+    return taken_away(step.table, barrier, snapshot) if barrier else ()
 
 
 def makes(step: Step) -> tuple[str, ...]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from onerow.keys import BoundKey
 from onerow.plan import Step
-from onerow.schema import Index, Snapshot
+from onerow.schema import PARTITIONED, Index, Snapshot
 from onerow.sql import quote
 from onerow.steps import Action
 from onerow.steps._objects import attached_again, built_again, comments_again, index_facts
+from onerow.steps._partitions import facts_of_parts, made_again
 
 MODE = "transaction"
 
 
-def plan(bound: BoundKey, old: Index) -> Step:
+def plan(bound: BoundKey, old: Index, snapshot: Snapshot) -> Step:
     assert old.constraint
+    facts, parted = index_facts(old, bound.table), bound.table.kind == PARTITIONED
+    if parted:
+        facts["parts"] = facts_of_parts(old, bound.table, snapshot)
     return Step(
         kind="drop_constraint",
         table=bound.table.ident,
@@ -21,10 +25,10 @@ def plan(bound: BoundKey, old: Index) -> Step:
         sentence=f"Drop the constraint {old.constraint}, which {bound.name} replaces.",
         sql=(f"ALTER TABLE {bound.table.sql} DROP CONSTRAINT {quote(old.constraint)}",),
         lock="access_exclusive",
-        lock_length="a moment",
+        lock_length="a moment, on each partition" if parted else "a moment",
         rows=0,
         undo=f"Builds the constraint {old.constraint} again, concurrently.",
-        args=index_facts(old, bound.table),
+        args=facts,
     )
 
 
@@ -36,6 +40,8 @@ def is_done(step: Step, snapshot: Snapshot) -> bool | None:
 def undo(step: Step, snapshot: Snapshot) -> tuple[Action, ...]:
     """The index first, online, and then the constraint of it."""
     facts = dict(step.args)
+    if "parts" in facts:
+        return made_again(step.table, facts, snapshot)
     comments = comments_again(step, snapshot, facts)
     if not is_done(step, snapshot):
         return (Action(comments),) if comments else ()
@@ -48,4 +54,5 @@ def makes(step: Step) -> tuple[str, ...]:
 
 
 def takes(step: Step) -> tuple[str, ...]:
-    return (str(step.args["name"]), str(step.args["constraint"]))
+    parts = [str(p["name"]) for p in step.args.get("parts", ())]
+    return (str(step.args["name"]), str(step.args["constraint"]), *parts)

@@ -5,15 +5,18 @@ from __future__ import annotations
 from onerow.dialects import Dialect
 from onerow.keys import BoundKey
 from onerow.plan import Step
-from onerow.schema import Index, Snapshot
+from onerow.schema import PARTITIONED, Index, Snapshot
 from onerow.sql import Name
 from onerow.steps import Action
 from onerow.steps._objects import built_again, comments_again, index_facts, index_of
+from onerow.steps._partitions import facts_of_parts, made_again
 
 MODE = "concurrent"
 
 
-def plan(bound: BoundKey, old: Index, dialect: Dialect) -> Step:
+def plan(bound: BoundKey, old: Index, dialect: Dialect, snapshot: Snapshot) -> Step:
+    if bound.table.kind == PARTITIONED:
+        return _plan_partitioned(bound, old, snapshot)
     online = dialect.name == "postgresql"
     return Step(
         kind="drop_index",
@@ -30,6 +33,23 @@ def plan(bound: BoundKey, old: Index, dialect: Dialect) -> Step:
     )
 
 
+def _plan_partitioned(bound: BoundKey, old: Index, snapshot: Snapshot) -> Step:
+    """No index of a partitioned table is dropped concurrently."""
+    parts = facts_of_parts(old, bound.table, snapshot)
+    return Step(
+        kind="drop_index",
+        table=bound.table.ident,
+        rule=bound.label,
+        sentence=f"Drop the index {old.name} with its parts, which {bound.name} replaces.",
+        sql=(f"DROP INDEX {old.sql}",),
+        lock="access_exclusive",
+        lock_length="a moment, on each partition",
+        rows=0,
+        undo=f"Builds the index {old.name} again, concurrently.",
+        args={**index_facts(old, bound.table), "parts": parts},
+    )
+
+
 def is_done(step: Step, snapshot: Snapshot) -> bool | None:
     return index_of(step, snapshot, step.args["name"]) is None
 
@@ -38,6 +58,8 @@ def undo(step: Step, snapshot: Snapshot) -> tuple[Action, ...]:
     facts = dict(step.args)
     if snapshot.dialect == "sqlite":
         return (Action((facts["definition"],)),) if is_done(step, snapshot) else ()
+    if "parts" in facts:
+        return made_again(step.table, facts, snapshot)
     comments = comments_again(step, snapshot, facts)
     build = built_again(step, snapshot, facts, facts["name"])
     return (*build, Action(comments)) if comments else build
@@ -48,4 +70,4 @@ def makes(step: Step) -> tuple[str, ...]:
 
 
 def takes(step: Step) -> tuple[str, ...]:
-    return (str(step.args["name"]),)
+    return (str(step.args["name"]), *(str(p["name"]) for p in step.args.get("parts", ())))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from onerow.children import Child
@@ -12,7 +12,7 @@ from onerow.keys import BoundKey
 from onerow.plan import Step
 from onerow.rules import rule_to_dict
 from onerow.schema import Snapshot
-from onerow.sql import Name, comma
+from onerow.sql import Name, comma, cut, quote
 from onerow.steps import Action
 
 MODE = "merge"
@@ -27,20 +27,12 @@ def plan(
     met: MergeFacts,
 ) -> Step:
     bound = spec.bound
-    archives = {
-        t.ident: Name(dialect.schema, f"onerow_archive_of_{t.name}").sql for t in spec.tables
-    }
-    batch = (
-        *dialect.rank(spec, 1, 100),
-        *folds.search(dialect, spec),
-        *(s for o in dialect.operations(spec, archives, 1, 1) for s in o.statements),
-    )
     return Step(
         kind="merge_duplicates",
         table=bound.table.ident,
         rule=bound.label,
         sentence=_sentence(spec, groups, surplus, met.folds),
-        sql=batch,
+        sql=tuple(_by_hand(spec, dialect)),
         lock=dialect.write_lock,
         lock_length="each batch",
         transactional=True,
@@ -53,6 +45,27 @@ def plan(
             **({"decisions": met.decisions} if met.decisions else {}),
         },
     )
+
+
+def _by_hand(spec: MergeSpec, dialect: Dialect) -> Iterator[str]:
+    """The merge of all groups as one transaction: a run does the same, group by group.
+
+    Its archives are tables of their own, which no run knows.
+    """
+    archives = {t.ident: cut(f"onerow_archive_of_{t.name}") for t in spec.tables}
+    if dialect.name == "postgresql":
+        yield f"CREATE SCHEMA IF NOT EXISTS {quote(dialect.schema)}"
+    for table in spec.tables:
+        create = dialect.create_archive(table, archives[table.ident])
+        yield create.replace("CREATE TABLE ", "CREATE TABLE IF NOT EXISTS ", 1)
+    yield from dialect.batch_table(spec)
+    yield from folds.fold_tables(dialect, spec)
+    yield from dialect.list_members(spec, by_keys=False)
+    yield from dialect.rank(spec, 1, 2**31 - 1)
+    yield from folds.search(dialect, spec)
+    places = {ident: Name(dialect.schema, name).sql for ident, name in archives.items()}
+    for operation in dialect.operations(spec, places, 1, 1):
+        yield from operation.statements
 
 
 def _told(fold: FoldFacts) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Look whether the rows that were there before satisfy a CHECK; nobody is blocked."""
+"""Look whether old rows satisfy a CHECK, or a NOT NULL of new ones; nobody is blocked."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ from onerow.steps._objects import constraint_comment
 MODE = "validate"
 
 
-def plan(table: Table, rule: str, name: str, *, was: Constraint | None = None) -> Step:
-    """`was`: the check as it was before, NOT VALID, and is again after an undo."""
+def plan(
+    table: Table, rule: str, name: str, *, was: Constraint | None = None, column: str = ""
+) -> Step:
+    """Args:
+    was: the constraint as it was before, NOT VALID, and is again after an undo.
+    column: that is NOT NULL by it; else it is a check.
+    """
+    what = f"NOT NULL of {column}, by the constraint" if column else "the check"
     return Step(
         kind="validate_check",
         table=table.ident,
         rule=rule,
-        sentence=f"Validate the check {name}: one scan, reads and writes go on.",
+        sentence=f"Validate {what} {name}: one scan, reads and writes go on.",
         sql=(f"ALTER TABLE {table.sql} VALIDATE CONSTRAINT {quote(name)}",),
         lock="share_update_exclusive",
         lock_length="a scan",
@@ -27,6 +33,7 @@ def plan(table: Table, rule: str, name: str, *, was: Constraint | None = None) -
             "name": name,
             "definition": was.definition if was else "",
             "comment": was.comment if was else None,
+            "column": column,
         },
     )
 
@@ -56,7 +63,8 @@ def undo(step: Step, snapshot: Snapshot) -> tuple[Action, ...]:
 
 
 def makes(step: Step) -> tuple[str, ...]:
-    return (str(step.args["name"]),)
+    column = step.args.get("column")
+    return (str(step.args["name"]), *([f"not null {column}"] if column else []))
 
 
 def takes(step: Step) -> tuple[str, ...]:

@@ -279,6 +279,20 @@ def _set_not_null(table: str, column: str, check: str) -> None:
     _drop_constraint(table, check)
 
 
+def _add_not_null(table: str, name: str, column: str) -> None:
+    """Mark a column NOT NULL for new rows, unless it is; PostgreSQL 18 or newer."""
+    if not _offline():
+        if int(_ask("SELECT current_setting('server_version_num')::int")) < 180000:
+            raise CommandError(
+                f"{table}: the plan was made on PostgreSQL 18 or newer, and NOT NULL cannot be NOT "
+                "VALID here. Plan again on this server."
+            )
+        if _is_not_null(table, column):
+            return
+    statement = f"ALTER TABLE {table} ADD CONSTRAINT {_quote(name)} NOT NULL {_quote(column)}"
+    _run(f"{statement} NOT VALID")
+
+
 def _drop_not_null(table: str, column: str) -> None:
     if _offline() or _is_not_null(table, column):
         _run(f"ALTER TABLE {table} ALTER COLUMN {_quote(column)} DROP NOT NULL")
