@@ -89,8 +89,13 @@ class Clock:
 
 def work(verb: str, url: str, rules: str) -> int:
     """Do it in small batches. Returns the exit code."""
+    if verb == "prune":
+        print(*api.archive_prune(url), flush=True)
+        return 0
     if verb == "apply":
         outcome = api.apply(url, rules, limits=SMALL)
+    elif verb == "undo --archive-newer":
+        outcome = api.undo(url, archive_newer=True, limits=SMALL)
     else:
         outcome = api.undo(url, limits=SMALL)
     print(outcome.status, outcome.message, flush=True)

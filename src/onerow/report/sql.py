@@ -9,7 +9,7 @@ from onerow.report.words import clean, count, lock
 
 
 def script(plan: Plan) -> str:
-    """The statements in their order. A merge's are those of one batch."""
+    """The statements in their order. A merge's are one transaction."""
     return "\n".join(_lines(plan)) + "\n"
 
 
@@ -22,15 +22,19 @@ def _lines(plan: Plan) -> Iterator[str]:
         yield f"-- BLOCKED ({blocker.code}): {clean(blocker.message)}"
     for number, step in enumerate(plan.steps, 1):
         yield ""
-        yield from _step(number, step)
+        yield from _step(number, step, plan.dialect)
 
 
-def _step(number: int, step: Step) -> Iterator[str]:
+def _step(number: int, step: Step, dialect: str) -> Iterator[str]:
     yield f"-- {number}. {clean(step.sentence)}"
     yield f"--    Lock: {lock(step.lock, step.lock_length)}. Undo: {clean(step.undo)}"
     if step.kind == "merge_duplicates":
-        yield "--    One batch, in one transaction; `onerow apply` archives, repeats and resumes."
+        yield "--    One transaction for all groups, its archives unknown to undo. `onerow apply`"
+        yield "--    goes batch by batch, keeps triggers silent, repeats and resumes."
+        yield "BEGIN;" if dialect == "postgresql" else "BEGIN IMMEDIATE;"
     elif not step.transactional:
         yield "--    Takes no transaction around it."
     for statement in step.sql:
         yield statement.rstrip().removesuffix(";") + ";"
+    if step.kind == "merge_duplicates":
+        yield "COMMIT;"
