@@ -22,7 +22,7 @@ from onerow.executor import Event
 from onerow.rulefile import parse_rules
 
 #: With these a transaction of `Session` begins that changes rows.
-_WRITES = ("SET LOCAL lock_timeout", "BEGIN IMMEDIATE")
+_WRITES = ("SELECT set_config('lock_timeout'", "SET LOCAL lock_timeout", "BEGIN IMMEDIATE")
 
 
 @dataclass(slots=True)

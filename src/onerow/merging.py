@@ -180,9 +180,8 @@ def _merge_groups(
             for i, operation in enumerate(operations)
         ]
     gone = sum(n for _, operation, n in counted if operation.action == "deleted")
-    journal.add_operations(run_id, step, batch, counted)
     seconds = time.monotonic() - began
-    journal.set_step(run_id, step, "running", add_rows=gone, add_seconds=seconds)
+    journal.add_batch(run_id, step, batch, counted, rows=gone, seconds=seconds)
     return gone
 
 

@@ -94,8 +94,8 @@ def _visit(
         _refuse_children(session, snapshot, key, table)
     with without_triggers(session, [table]):
         count = perform(session.connection, operation, replica=False)
-    journal.add_operations(run_id, step, batch, [(op, operation, count)])
-    journal.set_step(run_id, step, "running", add_rows=count, add_seconds=time.monotonic() - began)
+    done, seconds = [(op, operation, count)], time.monotonic() - began
+    journal.add_batch(run_id, step, batch, done, rows=count, seconds=seconds)
     return count
 
 

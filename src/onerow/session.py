@@ -32,9 +32,10 @@ BEGIN_MILLISECONDS = 100  #: SQLite: one wait for the write lock
 CHECK_MILLISECONDS = 500  #: PostgreSQL: between looks whether the client is still there
 LOCK_SECONDS = 2.0  #: PostgreSQL: patience with a runner that was killed
 
-_LOOK_UP = (
-    "SELECT set_config('random_page_cost',"
-    " least(current_setting('random_page_cost')::float8, 1.1)::text, true)"
+_OF_A_BATCH = (
+    "SELECT set_config('lock_timeout', '{timeout}', true), set_config('random_page_cost',"
+    " least(current_setting('random_page_cost')::float8, 1.1)::text, true),"
+    " set_config('synchronous_commit', 'off', true)"
 )
 
 
@@ -234,8 +235,8 @@ class Session:
         with finishing() as asked:
             for attempt in range(1, self.limits.lock_tries + 1):
                 try:
-                    with self.transaction(lock_timeout=self.limits.long_timeout * 2):
-                        self._look_up()
+                    with self.transaction():
+                        self._settle()
                         return work()
                 except DBAPIError as error:
                     if not is_lock_failure(error):
@@ -247,14 +248,20 @@ class Session:
                 raise Stopped(f"{what} could not be locked.", hint=f"`{self.again}` goes on.")
         raise KeyboardInterrupt
 
-    def _look_up(self) -> None:
-        """A batch is a few rows, that were read just now.
+    def _settle(self) -> None:
+        """The settings of a batch, in one go.
 
-        Where a server takes what is in its cache for as dear as a disk (the default), its plans
-        would read whole tables for every batch.
+        It is a few rows, that were read just now: where a server takes what is in its cache for as
+        dear as a disk (the default), its plans would read whole tables for every batch.
+
+        Its commit does not wait for the disk. A crash of the server takes the last batches back
+        whole, with their entries in the journal, and so they are done again; whatever commits
+        after them and waits, as the end of a step does, has them on the disk first (manual, chapter
+        "Asynchronous Commit").
         """
         if self.database.dialect == "postgresql":
-            run(self.connection, _LOOK_UP)
+            timeout = int(self.limits.long_timeout * 2 * 1000)
+            run(self.connection, _OF_A_BATCH.format(timeout=timeout))
 
     def _long_timeout(self) -> float:
         """A try that outlasts deadlock_timeout, whatever the server has there."""

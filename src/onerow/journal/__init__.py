@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,6 +25,14 @@ from onerow.journal.records import OPEN, TRANSITIONS, OperationRecord, RunRecord
 from onerow.journal.tables import MIGRATIONS, Tables
 from onerow.plan import Plan, Step
 from onerow.sql import Name, literal
+
+#: One way to the server for a batch: what it has done, and how far its step is.
+_BATCH = sa.text(
+    "WITH told AS (UPDATE onerow.step SET status = 'running', message = '', rows = rows + :rows,"
+    " seconds = seconds + :seconds WHERE run_id = :run AND step_id = :step)"
+    " INSERT INTO onerow.operation SELECT * FROM"
+    " json_populate_recordset(CAST(NULL AS onerow.operation), CAST(:operations AS json))"
+)
 
 
 def runner_name() -> str:
@@ -43,6 +51,7 @@ class Journal:
         self.connection = connection
         self.dialect = dialect
         self.tables = Tables(dialect)
+        self._numbers: dict[str, tuple[int, int]] = {}  #: run -> the next free ones
 
     # -- being there -------------------------------------------------------------------------
 
@@ -250,12 +259,18 @@ class Journal:
                 )
 
     def next_numbers(self, run_id: str) -> tuple[int, int]:
-        """The next free numbers of an operation and of a batch."""
-        c = self.tables.operation.c
-        row = self.connection.execute(
-            sa.select(sa.func.max(c.op), sa.func.max(c.batch)).where(c.run_id == run_id)
-        ).one()
-        return int(row[0] or 0) + 1, int(row[1] or 0) + 1
+        """The next free numbers of an operation and of a batch.
+
+        Nobody else gives any while we hold the runner's lock, so they are looked up once. Those of
+        a batch that was rolled back stay free.
+        """
+        if run_id not in self._numbers:
+            c = self.tables.operation.c
+            row = self.connection.execute(
+                sa.select(sa.func.max(c.op), sa.func.max(c.batch)).where(c.run_id == run_id)
+            ).one()
+            self._numbers[run_id] = int(row[0] or 0) + 1, int(row[1] or 0) + 1
+        return self._numbers[run_id]
 
     def add_operations(
         self,
@@ -265,7 +280,15 @@ class Journal:
         done: Iterable[tuple[int, Operation, int]],
     ) -> None:
         """Takes down (number, operation, archived rows) of a batch; those of no row stay out."""
-        rows = [
+        rows = self._rows_of(run_id, step, batch, tuple(done))
+        if rows:
+            self.connection.execute(self.tables.operation.insert(), rows)
+
+    def _rows_of(
+        self, run_id: str, step: Step, batch: int, done: Sequence[tuple[int, Operation, int]]
+    ) -> list[dict[str, Any]]:
+        self._numbers[run_id] = max((op for op, _, _ in done), default=0) + 1, batch + 1
+        return [
             {
                 "run_id": run_id,
                 "op": op,
@@ -281,8 +304,25 @@ class Journal:
             for op, operation, count in done
             if count
         ]
-        if rows:
-            self.connection.execute(self.tables.operation.insert(), rows)
+
+    def add_batch(
+        self,
+        run_id: str,
+        step: Step,
+        batch: int,
+        done: Iterable[tuple[int, Operation, int]],
+        *,
+        rows: int,
+        seconds: float,
+    ) -> None:
+        """Takes down the operations of a batch, and how far its step is with it."""
+        if self.dialect == "sqlite":
+            self.add_operations(run_id, step, batch, done)
+            self.set_step(run_id, step, "running", add_rows=rows, add_seconds=seconds)
+            return
+        values = {"run": run_id, "step": step.id, "rows": rows, "seconds": seconds}
+        operations = json.dumps(self._rows_of(run_id, step, batch, tuple(done)))
+        self.connection.execute(_BATCH, values | {"operations": operations})
 
     def operations(self, run_id: str, step_id: str | None = None) -> tuple[OperationRecord, ...]:
         """Archived operations, the newest first: the order in which they are taken back."""
