@@ -9,15 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onerow.dialects.sqlite.ddl import (
-    NotUnderstood,
     element_expression,
     parse_column,
     parse_constraint,
     parse_create_trigger,
     split_create_index,
     split_create_table,
-    tokens,
 )
+from onerow.dialects.sqlite.tokens import NotUnderstood, tokens
 
 NASTY_TABLES = [
     "CREATE TABLE t(a)",

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import ClassVar
 
 from onerow.dialects.archived import (
-    NOT_BACK,
     archived_columns,
-    found_again,
     now_names,
-    referred_to,
-    restored_columns,
 )
 from onerow.dialects.base import Dialect
 from onerow.dialects.folds import Change
 from onerow.dialects.groups import keys_more_than_once, members_by_keys, members_by_window, ranked
-from onerow.dialects.phrases import element_names, of, quoted_names, same, unquote
+from onerow.dialects.phrases import element_names, of, same
 from onerow.dialects.postgresql import policies
+from onerow.dialects.postgresql.content import row_hash
 from onerow.dialects.postgresql.repoint import park, repoint
+from onerow.dialects.postgresql.restore import restore_changed, restore_deleted
 from onerow.dialects.values import Entry, Merged, MergeSpec, Operation, Restore
 from onerow.errors import RuleError
 from onerow.keys import BoundKey, KeyPart
@@ -170,8 +168,8 @@ class PostgreSQL(Dialect):
     ) -> Restore:
         ours = conjunction([f"a.onerow_op = {op}", row])
         if action == "deleted":
-            return _restore_deleted(table, archive, op, ours)
-        return _restore_changed(table, archive, detail, op, ours, whole=action == "updated")
+            return restore_deleted(table, archive, op, ours)
+        return restore_changed(table, archive, detail, op, ours, whole=action == "updated")
 
     def row_numbers(self, table: Table, archive: str, op: int) -> str:
         names = comma(map(quote, table.row_identity))
@@ -210,16 +208,6 @@ def _archive_into(archive: str, table: Table, *, survivor: bool = False) -> str:
     columns = comma(quote(c.name) for c in archived_columns(table))
     extra = ", onerow_survivor" if survivor else ""
     return f"INSERT INTO {archive} (onerow_op, onerow_batch, onerow_after{extra}, {columns})"
-
-
-def row_text(alias: str, columns: Sequence[str]) -> str:
-    """The text that stands for a row's content; session settings fix how values are written."""
-    return f"ROW({comma(of(alias, columns))})::text"
-
-
-def row_hash(alias: str, table: Table) -> str:
-    columns = [c.name for c in restored_columns(table)]
-    return f"md5({row_text(alias, columns)})"
 
 
 def _bare(name: str) -> str:
@@ -341,90 +329,4 @@ def _delete(dialect: Dialect, merged: Merged, entry: Entry) -> Operation:
         detail="",
         before=(_collect(dialect, merged),) if merged.changes else (),
         main=main,
-    )
-
-
-# -- the way back ------------------------------------------------------------------------------
-
-
-def _insert(table: Table, archive: str, tests: Sequence[str]) -> str:
-    columns = [c.name for c in restored_columns(table)]
-    # ON CONFLICT is refused where any unique key is deferrable.
-    immediate = all(i.immediate for i in table.indexes)
-    return (
-        f"INSERT INTO {table.sql} ({comma(map(quote, columns))}) OVERRIDING SYSTEM VALUE"
-        f" SELECT {comma(of('a', columns))} FROM {archive} AS a WHERE {conjunction(tests)}"
-        f"{' ON CONFLICT DO NOTHING' if immediate else ''}"
-    )
-
-
-def _hold_archived(
-    table: Table, archive: str, ours: str, columns: Sequence[str]
-) -> tuple[str, ...]:
-    """Locks the rows that archived rows refer to by these columns."""
-    return tuple(
-        f"SELECT count(*) FROM (SELECT 1 FROM {archive} AS a JOIN {fk.target.sql} AS q"
-        f" ON {same(of('q', fk.target_columns), of('a', fk.columns))} WHERE {ours}"
-        f" FOR KEY SHARE OF q) AS locked"
-        for fk in table.foreign_keys
-        if set(columns) & set(fk.columns)
-    )
-
-
-def _restore_deleted(table: Table, archive: str, op: int, ours: str) -> Restore:
-    columns = [c.name for c in restored_columns(table)]
-    identity = table.row_identity
-    here = same(of("t", identity), of("a", identity))
-    equal = f"{row_text('t', columns)} = {row_text('a', columns)}"
-    there = f"EXISTS (SELECT 1 FROM {table.sql} AS t WHERE {here})"
-    back = f"EXISTS (SELECT 1 FROM {table.sql} AS t WHERE {here} AND {equal})"
-    tests = [ours, *referred_to(table, archive, op)]
-    insert = _insert(table, archive, [*tests, f"NOT {there}"])
-    keys = comma(of("a", identity))
-    return Restore(
-        lock=None,
-        changed=f"SELECT {keys}, 'a row with this key is there now' FROM {archive} AS a"
-        f" WHERE {ours} AND {there}",
-        statement=insert,
-        forced=(*_overwrite(table, archive, conjunction([*tests, here])), insert),
-        missing=f"SELECT {keys}, '{NOT_BACK}' FROM {archive} AS a WHERE {ours} AND NOT {back}",
-        guards=_hold_archived(table, archive, ours, columns),
-    )
-
-
-def _overwrite(table: Table, archive: str, where: str) -> tuple[str, ...]:
-    columns = [c for c in restored_columns(table) if c.name not in table.row_identity]
-    sets = comma(f"{quote(c.name)} = a.{quote(c.name)}" for c in columns if c.identity != "always")
-    update = f"UPDATE {table.sql} AS t SET {sets} FROM {archive} AS a WHERE {where}"
-    return (update,) if sets else ()
-
-
-def _restore_changed(
-    table: Table, archive: str, detail: str, op: int, ours: str, *, whole: bool
-) -> Restore:
-    identity, quoted = table.row_identity, quoted_names(detail)
-    columns = [unquote(c) for c in quoted]
-    now = row_hash("t", table) if whole else row_text("t", columns)
-    here = same(of("t", identity), found_again(table, columns))
-    gone = f"t.{quote(identity[0])} IS NULL"
-    differs = f"{now} IS DISTINCT FROM a.onerow_after"
-    fit = conjunction(referred_to(table, archive, op, columns))
-    sets = comma(f"{c} = a.{c}" for c in quoted)
-    update = (
-        f"UPDATE {table.sql} AS t SET {sets} FROM {archive} AS a WHERE {ours} AND {here} AND {fit}"
-    )
-    keys, own = comma(of("a", identity)), same(of("t", identity), of("a", identity))
-    unequal = f"{row_text('t', columns)} IS DISTINCT FROM {row_text('a', columns)}"
-    return Restore(
-        lock=f"SELECT count(*) FROM (SELECT 1 FROM {table.sql} AS t JOIN {archive} AS a ON {here}"
-        f" WHERE {ours} ORDER BY {comma(of('t', identity))} FOR UPDATE OF t) AS locked",
-        changed=f"SELECT {keys}, CASE WHEN {gone} THEN 'deleted since' WHEN {differs}"
-        f" THEN 'changed since' ELSE 'a row that it referred to is gone' END"
-        f" FROM {archive} AS a LEFT JOIN {table.sql} AS t ON {here}"
-        f" WHERE {ours} AND ({gone} OR {differs} OR NOT ({fit}))",
-        statement=f"{update} AND NOT ({differs})",
-        forced=(update, _insert(table, archive, [ours, *referred_to(table, archive, op)])),
-        missing=f"SELECT {keys}, '{NOT_BACK}' FROM {archive} AS a"
-        f" LEFT JOIN {table.sql} AS t ON {own} WHERE {ours} AND ({gone} OR {unequal})",
-        guards=_hold_archived(table, archive, ours, columns),
     )

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from onerow.dialects.nulls import never_null
+from onerow.dialects.postgresql.relations import Sizes, Types, json_list
 from onerow.schema import (
     FOREIGN,
     MATERIALIZED_VIEW,
@@ -71,12 +72,8 @@ def _printed(text: str | None) -> str:
     return text
 
 
-def _list(text: str | None) -> list[Any]:
-    return json.loads(text) if text else []
-
-
 def _names(text: str | None) -> tuple[str, ...]:
-    return tuple(_list(text))
+    return tuple(json_list(text))
 
 
 def _name(schema: str | None, name: str | None) -> Name | None:
@@ -88,76 +85,6 @@ def _by_relation(rows: Iterable[Any]) -> dict[int, list[Any]]:
     for row in rows:
         found[row.relation].append(row)
     return found
-
-
-class _Types:
-    """What is known of the types: their base, and whether values can be compared."""
-
-    def __init__(self, rows: Iterable[Any]) -> None:
-        self._rows = {row.oid: row for row in rows}
-
-    def base(self, oid: int) -> Any:
-        row = self._rows[oid]
-        return self.base(row.base) if row.base else row
-
-    def has_equality(self, oid: int) -> bool:
-        row = self.base(oid)
-        # The operator classes of enums, ranges and multiranges are those of pseudo-types.
-        if row.ordered or row.kind in ("e", "r", "m"):
-            return True
-        if row.element:
-            return self.has_equality(row.element)
-        return row.members is not None and all(map(self.has_equality, _list(row.members)))
-
-
-@dataclass(frozen=True)
-class _Size:
-    rows: int | None
-    bytes: int | None
-    pages: int | None
-
-
-class _Sizes:
-    """Estimates, those of a partitioned table being the sums over its partitions."""
-
-    def __init__(self, tables: Sequence[Any], block_size: int) -> None:
-        self._tables = {t.oid: t for t in tables}
-        self._block = block_size
-        by_name = {Name(t.schema, t.name): t.oid for t in tables}
-        self._partitions: dict[int, list[int]] = defaultdict(list)
-        for table in tables:
-            if table.is_partition:
-                for parent in _list(table.parents):
-                    self._partitions[by_name.get(Name(*parent), 0)].append(table.oid)
-
-    def of(self, oid: int) -> _Size:
-        table = self._tables[oid]
-        if table.kind != "p":
-            pages = None if table.size is None else int(table.size) // self._block
-            return _Size(self._estimate(table), table.size, pages)
-        parts = [self.of(part) for part in self._partitions[oid]]
-        known = all(p.rows is not None for p in parts)
-        return _Size(
-            sum(p.rows or 0 for p in parts) if known else None,
-            _sum(p.bytes for p in parts),
-            _sum(p.pages for p in parts),
-        )
-
-    def _estimate(self, table: Any) -> int | None:
-        """The statistics, drawn out to today's size, as the planner does."""
-        if table.tuples < 0:
-            return None
-        if table.size is None:
-            return int(table.tuples)
-        if table.pages == 0:
-            # Analysed when it was empty: that tells nothing of what has come since.
-            return 0 if table.size == 0 else None
-        return int(table.tuples / table.pages * table.size / self._block)
-
-
-def _sum(values: Iterable[int | None]) -> int | None:
-    known = [v for v in values if v is not None]
-    return sum(known) if known else None
 
 
 @dataclass(frozen=True)
@@ -189,8 +116,8 @@ class _Builder:
         self.rows = rows
         self.server = rows["server"][0]
         self.settings: dict[str, str] = json.loads(self.server.settings)
-        self.types = _Types(rows["types"])
-        self.sizes = _Sizes(rows["tables"], int(self.settings.pop("block_size")))
+        self.types = Types(rows["types"])
+        self.sizes = Sizes(rows["tables"], int(self.settings.pop("block_size")))
         self.folding = {(r.schema, r.collation) for r in rows["collations"] if r.ignores_case}
         self.definitions = {(r.what, r.oid): r.definition for r in rows["definitions"]}
         self.grouped = {
@@ -206,7 +133,7 @@ class _Builder:
         """Who is below a table: (parent, as a partition?) to names."""
         found: dict[tuple[Name, bool], list[Name]] = defaultdict(list)
         for table in self.rows["tables"]:
-            for parent in _list(table.parents):
+            for parent in json_list(table.parents):
                 found[Name(*parent), table.is_partition].append(Name(table.schema, table.name))
         return found
 
@@ -219,7 +146,7 @@ class _Builder:
         row = relation.table
         size = self.sizes.of(row.oid)
         ident = self.names[row.oid]
-        parents = tuple(Name(*p) for p in _list(row.parents))
+        parents = tuple(Name(*p) for p in json_list(row.parents))
         return Table(
             schema=row.schema,
             name=row.name,
@@ -245,7 +172,7 @@ class _Builder:
             owner=row.owner,
             we_own=row.we_own,
             may_create=row.may_create,
-            privileges=frozenset(_list(row.privileges)),
+            privileges=frozenset(json_list(row.privileges)),
             extension=row.extension,
             options=_names(row.options),
             asked=row.asked,
@@ -278,7 +205,7 @@ class _Builder:
         )
 
     def index(self, row: Any) -> Index:
-        elements = _list(row.elements)
+        elements = json_list(row.elements)
         return Index(
             name=row.name,
             schema=row.schema,
@@ -372,7 +299,7 @@ class _Builder:
     def snapshot(self, schemas: Sequence[str] | None) -> Snapshot:
         server = self.server
         number = server.version_number
-        existing = _list(server.schemas)
+        existing = json_list(server.schemas)
         read = {t.schema for t in self.rows["tables"] if t.asked}
         read |= set(schemas_to_read(server, schemas))
         return Snapshot(
@@ -387,7 +314,7 @@ class _Builder:
             may_create_schema=server.may_create_schema,
             read_only=server.read_only or server.in_recovery,
             in_recovery=server.in_recovery,
-            search_path=tuple(s for s in _list(server.search_path) if s in existing),
+            search_path=tuple(s for s in json_list(server.search_path) if s in existing),
             schemas=tuple(s for s in existing if s in read),
             other_schemas=tuple(s for s in existing if s not in read),
             tables=tuple(self.tables()),
@@ -422,8 +349,8 @@ def _publication(row: Any) -> Publication:
 
 def schemas_to_read(server: Any, schemas: Sequence[str] | None) -> list[str]:
     """The schemas wanted, by default those of the search path, as far as they are there."""
-    wanted = _list(server.search_path) if schemas is None else schemas
-    existing = _list(server.schemas)
+    wanted = json_list(server.search_path) if schemas is None else schemas
+    existing = json_list(server.schemas)
     return [s for s in wanted if s in existing]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from onerow.dialects.archived import restored_columns
 from onerow.dialects.sqlite import ddl
+from onerow.dialects.sqlite.tokens import Text
 from onerow.errors import RuleError
 from onerow.schema import Index, Table
 from onerow.sql import comma, cut, literal, quote
@@ -54,7 +55,7 @@ def _named(definition: str, column: str) -> bool:
 
 def _bare(definition: str) -> str:
     """A column's definition without UNIQUE."""
-    text = ddl._Text(definition)
+    text = Text(definition)
     head, *pieces = text.cut(list(ddl._starts(text, 1, ddl._COLUMN_CLAUSES)))
     kept = [p for p in pieces if (c := ddl._clause(p)) is None or c.kind != "unique"]
     return "".join([head, *kept]).rstrip()
@@ -134,13 +135,13 @@ def _with_clause(text: str, column: str, clause: str) -> str:
 
 def _extended(definition: str, clause: str) -> str:
     """The clause comes before a comment that trails, which would swallow it."""
-    end = ddl._Text(definition).tokens[-1].end
+    end = Text(definition).tokens[-1].end
     return f"{definition[:end]} {clause}{definition[end:]}"
 
 
 def with_column(text: str, definition: str) -> str:
     """The table's text as ALTER TABLE ADD COLUMN leaves it (src/alter.c)."""
-    body = ddl._Text(text)
+    body = Text(text)
     opening = body.open(0)
     parts = body.parts(opening)
     first = next((i for i, p in enumerate(parts) if _is_constraint(p)), len(parts))
@@ -151,4 +152,4 @@ def with_column(text: str, definition: str) -> str:
 
 
 def _is_constraint(part: str) -> bool:
-    return ddl._Text(part).word(0) in ddl._TABLE_CONSTRAINTS
+    return Text(part).word(0) in ddl._TABLE_CONSTRAINTS

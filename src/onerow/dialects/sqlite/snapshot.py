@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from onerow.dialects.nulls import never_null
 from onerow.dialects.sqlite.ddl import (
     Clause,
-    ColumnText,
     CreateIndex,
-    NotUnderstood,
     element_expression,
-    parse_column,
-    parse_constraint,
     parse_create_trigger,
     split_create_index,
-    split_create_table,
 )
+from onerow.dialects.sqlite.tokens import NotUnderstood
+from onerow.dialects.sqlite.written import NOTHING_WRITTEN, Written, affinity, fold, read_text
 from onerow.errors import DatabaseError
 from onerow.schema import (
     ORDINARY,
@@ -48,81 +43,28 @@ _VIRTUAL, _STORED = 2, 3  #: pragma_table_xinfo.hidden
 _ORIGINS = {"pk": "primary key", "u": "unique"}
 
 
-def affinity(declared: str) -> str:
-    """The affinity of a declared type, by the rules of datatype3.html §3.1, in their order."""
-    text = declared.upper()
-    if "INT" in text:
-        return "INTEGER"
-    if any(part in text for part in ("CHAR", "CLOB", "TEXT")):
-        return "TEXT"
-    if "BLOB" in text or not text:
-        return "BLOB"
-    if any(part in text for part in ("REAL", "FLOA", "DOUB")):
-        return "REAL"
-    return "NUMERIC"
-
-
-def _fold(name: str) -> str:
-    """SQLite's names know no case among ASCII letters, and only there."""
-    return name.translate(_LOWER)
-
-
-_LOWER = {c: c + 32 for c in range(ord("A"), ord("Z") + 1)}
-
-
 def _by_table(rows: Iterable[Any]) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
-        found[_fold(row.table_name)].append(row)
+        found[fold(row.table_name)].append(row)
     return found
-
-
-@dataclass(frozen=True)
-class _Written:
-    """What the text of a table says."""
-
-    columns: Mapping[str, ColumnText]  #: by folded name
-    clauses: tuple[Clause, ...]  #: of the table and, with their column, of the columns
-    options: tuple[str, ...] = ()
-
-    def of_kind(self, kind: str) -> list[Clause]:
-        return [c for c in self.clauses if c.kind == kind]
-
-    @cached_property
-    def checked_not_null(self) -> frozenset[str]:
-        tests = [never_null(c.expression, "sqlite") for c in self.of_kind("check")]
-        return frozenset(_fold(name) for names in tests for name in names)
-
-
-@lru_cache(maxsize=2048)  # the same tables are read many times in a run
-def _written(sql: str) -> _Written:
-    parts = split_create_table(sql)
-    columns = [parse_column(text) for text in parts.columns]
-    clauses = [
-        replace(clause, columns=(column.name,)) for column in columns for clause in column.clauses
-    ]
-    clauses += [c for c in map(parse_constraint, parts.constraints) if c is not None]
-    return _Written({_fold(c.name): c for c in columns}, tuple(clauses), parts.options)
-
-
-_NOTHING_WRITTEN = _Written({}, ())
 
 
 class _Builder:
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
-        self.objects = {_fold(o.name): o for o in rows["objects"] if o.type in ("table", "view")}
-        self.hidden = {_fold(row.name) for row in rows["kinds"]}
+        self.objects = {fold(o.name): o for o in rows["objects"] if o.type in ("table", "view")}
+        self.hidden = {fold(row.name) for row in rows["kinds"]}
         self.columns = _by_table([*rows["columns"], *rows["view_columns"]])
         self.index_rows = _by_table(rows["indexes"])
         self.key_rows = _by_table(rows["foreign_keys"])
-        self.index_texts = {_fold(o.name): o.sql for o in rows["objects"] if o.type == "index"}
+        self.index_texts = {fold(o.name): o.sql for o in rows["objects"] if o.type == "index"}
         self.trigger_rows = _by_table(o for o in rows["objects"] if o.type == "trigger")
         self.counts = dict(_row_counts(rows["statistics"], rows["indexes"]))
 
     def tables(self) -> list[Table]:
         found = [self.table(o) for o in self.objects.values()]
-        by_name = {_fold(t.name): t for t in found}
+        by_name = {fold(t.name): t for t in found}
         return [_with_targets(t, by_name) for t in found]
 
     def table(self, row: Any) -> Table:
@@ -135,9 +77,9 @@ class _Builder:
             ) from error
 
     def _table(self, row: Any) -> Table:
-        name = _fold(row.name)
+        name = fold(row.name)
         plain = row.type == "table" and row.rootpage > 0
-        written = _written(row.sql) if plain else _NOTHING_WRITTEN
+        written = read_text(row.sql) if plain else NOTHING_WRITTEN
         without_rowid = "WITHOUT ROWID" in written.options
         columns = [self.column(c, written, without_rowid) for c in self.columns[name]]
         alias = _rowid_alias(self.columns[name], self.index_rows[name], plain)
@@ -164,11 +106,11 @@ class _Builder:
     def kind(self, row: Any) -> str:
         if row.type == "view":
             return VIEW
-        is_virtual = row.rootpage == 0 or _fold(row.name) in self.hidden
+        is_virtual = row.rootpage == 0 or fold(row.name) in self.hidden
         return VIRTUAL if is_virtual else ORDINARY
 
-    def column(self, row: Any, written: _Written, without_rowid: bool) -> Column:
-        text = written.columns.get(_fold(row.name))
+    def column(self, row: Any, written: Written, without_rowid: bool) -> Column:
+        text = written.columns.get(fold(row.name))
         collate = text.clause("collate") if text else None
         generated = text.clause("generated") if text else None
         collation = collate.expression if collate else ""
@@ -181,7 +123,7 @@ class _Builder:
             type_category=affinity(row.type),
             type_name=row.type.partition("(")[0].strip(),
             position=row.position + 1,
-            not_null=declared or _fold(row.name) in written.checked_not_null,
+            not_null=declared or fold(row.name) in written.checked_not_null,
             not_null_declared=declared,
             default=None if generated else row.default_value,
             generated={_VIRTUAL: "virtual", _STORED: "stored"}.get(row.hidden, ""),
@@ -190,9 +132,9 @@ class _Builder:
             case_insensitive=collation.upper() == "NOCASE",
         )
 
-    def index(self, rows: list[Any], columns: Sequence[Column], written: _Written) -> Index:
+    def index(self, rows: list[Any], columns: Sequence[Column], written: Written) -> Index:
         first = rows[0]
-        sql = self.index_texts.get(_fold(first.name))
+        sql = self.index_texts.get(fold(first.name))
         text = split_create_index(sql) if sql else None
         clause = _clause_behind(first.origin, rows, written)
         return Index(
@@ -208,10 +150,10 @@ class _Builder:
             options=_conflict_option(clause),
         )
 
-    def foreign_keys(self, table: str, written: _Written) -> Iterator[ForeignKey]:
+    def foreign_keys(self, table: str, written: Written) -> Iterator[ForeignKey]:
         unused = written.of_kind("foreign key")
         taken: set[str] = set()
-        for rows in _groups(self.key_rows[_fold(table)], "id"):
+        for rows in _groups(self.key_rows[fold(table)], "id"):
             columns = tuple(r.column_name for r in rows)
             clause = _take(unused, columns, rows[0].target_name)
             made_up = f"{table}_{'_'.join(columns)}_fkey"
@@ -254,10 +196,10 @@ def _groups(rows: Iterable[Any], key: str) -> Iterator[list[Any]]:
 
 def _unique_name(name: str, taken: set[str]) -> str:
     number, free = 1, name
-    while _fold(free) in taken:
+    while fold(free) in taken:
         number += 1
         free = f"{name}_{number}"
-    taken.add(_fold(free))
+    taken.add(fold(free))
     return free
 
 
@@ -284,7 +226,7 @@ def _never_null(column: Column) -> Column:
 # -- indexes ---------------------------------------------------------------------------------
 
 
-def _rowid_index(table: str, column: str, written: _Written) -> Index:
+def _rowid_index(table: str, column: str, written: Written) -> Index:
     """Stands for the rowid's own B-tree. No object has this name: `sqlite_` is reserved."""
     clause = next(iter(written.of_kind("primary key")), None)
     return Index(
@@ -304,11 +246,11 @@ def _conflict_option(clause: Clause | None) -> tuple[str, ...]:
     return (f"on conflict {clause.on_conflict}",) if clause and clause.on_conflict else ()
 
 
-def _clause_behind(origin: str, rows: list[Any], written: _Written) -> Clause | None:
+def _clause_behind(origin: str, rows: list[Any], written: Written) -> Clause | None:
     """The constraint of the text that an automatic index belongs to."""
     kind = _ORIGINS.get(origin, "")
-    own = [_fold(r.column_name or "") for r in rows]
-    fitting = (c for c in written.of_kind(kind) if [_fold(n) for n in c.columns] == own)
+    own = [fold(r.column_name or "") for r in rows]
+    fitting = (c for c in written.of_kind(kind) if [fold(n) for n in c.columns] == own)
     return next(fitting, None)
 
 
@@ -341,7 +283,7 @@ def _index_column(row: Any, columns: Sequence[Column], text: CreateIndex | None)
 # -- constraints, foreign keys, triggers -----------------------------------------------------
 
 
-def _constraints(table: str, written: _Written, indexes: Sequence[Index]) -> Iterator[Constraint]:
+def _constraints(table: str, written: Written, indexes: Sequence[Index]) -> Iterator[Constraint]:
     taken: set[str] = set()
     for clause in written.of_kind("check"):
         columns = clause.columns
@@ -367,8 +309,8 @@ def _constraints(table: str, written: _Written, indexes: Sequence[Index]) -> Ite
 def _take(unused: list[Clause], columns: Sequence[str], target: str) -> Clause | None:
     """The clause of a foreign key; each is given once, as two may be alike."""
     for clause in unused:
-        same = [_fold(c) for c in clause.columns] == [_fold(c) for c in columns]
-        if same and _fold(clause.target) == _fold(target):
+        same = [fold(c) for c in clause.columns] == [fold(c) for c in columns]
+        if same and fold(clause.target) == fold(target):
             unused.remove(clause)
             return clause
     return None
@@ -376,7 +318,7 @@ def _take(unused: list[Clause], columns: Sequence[str], target: str) -> Clause |
 
 def _with_targets(table: Table, by_name: Mapping[str, Table]) -> Table:
     keys = tuple(
-        _with_target(key, by_name.get(_fold(key.target.name))) for key in table.foreign_keys
+        _with_target(key, by_name.get(fold(key.target.name))) for key in table.foreign_keys
     )
     return replace(table, foreign_keys=keys) if keys else table
 
@@ -385,8 +327,8 @@ def _with_target(key: ForeignKey, target: Table | None) -> ForeignKey:
     """The key with its target's names as the target spells them, and its implicit columns."""
     if target is None:
         return key
-    spelled = {_fold(c.name): c.name for c in target.columns}
-    columns = tuple(spelled.get(_fold(c), c) for c in key.target_columns) or target.primary_key
+    spelled = {fold(c.name): c.name for c in target.columns}
+    columns = tuple(spelled.get(fold(c), c) for c in key.target_columns) or target.primary_key
     leans_on = next((i for i in target.indexes if _is_key_on(i, columns)), None)
     return replace(
         key,
@@ -413,29 +355,29 @@ def _trigger(row: Any) -> Trigger:
 
 def _row_counts(statistics: Iterable[Any], indexes: Iterable[Any]) -> Iterator[tuple[str, int]]:
     """Rows by table, as ANALYZE counted them. A partial index counts its own rows only."""
-    partial = {_fold(i.name) for i in indexes if i.partial}
+    partial = {fold(i.name) for i in indexes if i.partial}
     for row in statistics:
         first = str(row.stat or "").partition(" ")[0]
-        if first.isdecimal() and _fold(row.index_name or "") not in partial:
-            yield _fold(row.table_name), int(first)
+        if first.isdecimal() and fold(row.index_name or "") not in partial:
+            yield fold(row.table_name), int(first)
 
 
 def _hanging_together(tables: Sequence[Table], wanted: frozenset[Name]) -> Iterator[Table]:
     """The wanted tables, whatever refers to them at any distance, and what these refer to."""
-    folded = {_fold(n.name) for n in wanted}
+    folded = {fold(n.name) for n in wanted}
     family = set(folded)
     grown = True
     while grown:
-        more = {_fold(t.name) for t in tables if any(_fold(k.target.name) in family
+        more = {fold(t.name) for t in tables if any(fold(k.target.name) in family
                                                      for k in t.foreign_keys)}  # fmt: skip
         grown = not more <= family
         family |= more
     family |= {
-        _fold(k.target.name) for t in tables if _fold(t.name) in family for k in t.foreign_keys
+        fold(k.target.name) for t in tables if fold(t.name) in family for k in t.foreign_keys
     }
     for table in tables:
-        if _fold(table.name) in family:
-            yield replace(table, asked=_fold(table.name) in folded)
+        if fold(table.name) in family:
+            yield replace(table, asked=fold(table.name) in folded)
 
 
 def build(rows: Rows, tables: frozenset[Name] | None, *, read_only: bool = False) -> Snapshot:
