@@ -6,31 +6,21 @@ on a column that another rule adds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from sqlalchemy import Connection
-
-from onerow import decisions, survey
+from onerow import survey
+from onerow.asking import Asking
 from onerow.database import Database, errors
-from onerow.dialects import Dialect, MergeSpec
-from onerow.dialects.values import Fold
-from onerow.enforcement import verdict
+from onerow.dialects import Dialect
 from onerow.errors import RuleError
-from onerow.expressions import columns_in
-from onerow.facts import ColumnFacts, KeyFacts, MergeFacts, OrphanFacts, RowFacts
-from onerow.keys import BoundKey, bind_key, bind_table
-from onerow.measure import key_facts, merge_facts, reading, rehearse
+from onerow.facts import OrphanFacts, RowFacts
+from onerow.keys import bind_key, bind_table
+from onerow.measure import reading
 from onerow.plan import Blocker, Plan, Step
 from onerow.planning import column as columns
 from onerow.planning import constraint as constraints
-from onerow.planning import (
-    fingerprint,
-    invariant,
-    merge_spec,
-    plan_key,
-    standing_verdict,
-)
+from onerow.planning import fingerprint, invariant, merge_spec, plan_key
 from onerow.planning import index as indexes
 from onerow.planning import population as populations
 from onerow.planning import reference as references
@@ -39,25 +29,8 @@ from onerow.planning.key import placed, with_key
 from onerow.planning.order import RulePlan, ordered, parents_before_children
 from onerow.planning.reference import BoundReference
 from onerow.pooler import MESSAGE, behind_pooler
-from onerow.rules import (
-    Column,
-    Constraint,
-    Index,
-    Key,
-    Population,
-    Reference,
-    Rule,
-    rule_to_dict,
-)
-from onerow.schema import (
-    FOREIGN,
-    MATERIALIZED_VIEW,
-    VIEW,
-    VIRTUAL,
-    ForeignKey,
-    Snapshot,
-    Table,
-)
+from onerow.rules import Column, Constraint, Index, Key, Population, Reference, Rule, rule_to_dict
+from onerow.schema import FOREIGN, MATERIALIZED_VIEW, VIEW, VIRTUAL, ForeignKey, Snapshot, Table
 from onerow.schema import Column as TableColumn
 from onerow.sql import Name
 from onerow.steps import names_changed
@@ -82,11 +55,12 @@ class Planner:
     base: str = ""
     tables: set[Name] = field(default_factory=set)
     snapshot: Snapshot = field(init=False)  #: as it will be after the rules planned so far
-    ahead: Ahead = field(default_factory=Ahead)
+    ask: Asking = field(init=False)
     rules: tuple[Rule, ...] = ()
 
     def __post_init__(self) -> None:
         self.snapshot = self.catalog
+        self.ask = Asking(self.database, self.catalog, self.talk, self.base)
 
     def plan(self, rules: Sequence[Rule]) -> Plan:
         """The plan of all rules together.
@@ -172,13 +146,6 @@ class Planner:
             self.snapshot = plan.after
         return plan
 
-    def _readable(self, *tables: Table) -> bool:
-        return all("select" in t.privileges for t in tables)
-
-    @property
-    def _may_try(self) -> bool:
-        return not self.catalog.read_only
-
     # -- columns -----------------------------------------------------------------------------
 
     def column(self, rule: Column) -> list[RulePlan]:
@@ -188,13 +155,13 @@ class Planner:
         if reference is not None and bound.source is not None:
             source = replace(bound.source, references=columns.referred(reference))
             bound = replace(bound, source=source)
-        facts = self._column_facts(bound)
+        facts = self.ask.column_facts(bound)
         new = reference if bound.there is None else None
         plan = self._keep(columns.plan_column(bound, self.snapshot, self.talk, facts, new))
         if bound.there is None or bound.source is not None:
             key = (bound.table.ident, rule.name if bound.there is None else bound.there.name)
             value = survey.value_ahead(bound, facts)
-            self.ahead = Ahead(values={**self.ahead.values, key: value})
+            self.ask.ahead = Ahead(values={**self.ask.ahead.values, key: value})
         if reference is None or (new is not None and self.talk.name == "sqlite"):
             return [plan]
         again = references.bind_column_reference(rule, self._without(reference.key))
@@ -216,14 +183,6 @@ class Planner:
         found = references.bind_column_reference(rule, with_table(self.snapshot, table))
         self.tables.add(found.target.ident)
         return found
-
-    def _column_facts(self, bound: columns.BoundColumn) -> ColumnFacts:
-        if not (self._may_try and self._readable(bound.table)):
-            return ColumnFacts(type=bound.rule.type)
-        with errors(self.database), reading(self.database, temporary=True) as connection:
-            facts = survey.column_facts(connection, bound, self.base)
-            connection.rollback()
-        return facts
 
     # -- references --------------------------------------------------------------------------
 
@@ -251,7 +210,7 @@ class Planner:
         there = references.standing(bound)
         proven = there is not None and there.validated and self.talk.name == "postgresql"
         missing = [c for c in bound.key.columns if self._is_new(bound.table, c)]
-        if proven or missing or not self._readable(bound.table, bound.target):
+        if proven or missing or not self.ask.readable(bound.table, bound.target):
             return OrphanFacts()
         key = there or bound.key
         with errors(self.database), reading(self.database) as connection:
@@ -272,7 +231,7 @@ class Planner:
         bound = bind_key(rule, self.snapshot)
         spec = merge_spec(bound, self.snapshot, self.talk, self.rules)
         self.tables |= {t.ident for t in spec.tables}
-        facts, met, unknown = self._key_facts(bound, spec)
+        facts, met, unknown = self.ask.key_facts_of(bound, spec)
         plan = plan_key(spec, self.snapshot, self.talk, facts, met)
         if unknown:
             plan = replace(plan, steps=tuple(_told_unknown(s, unknown) for s in plan.steps))
@@ -281,81 +240,13 @@ class Planner:
         late = self.talk.name == "sqlite" and rule.nulls == "forbidden"
         return [placed(plan, late=late)]
 
-    def _key_facts(self, bound: BoundKey, spec: MergeSpec) -> tuple[KeyFacts, MergeFacts, str]:
-        """What the rows say, and the file on which it depends where they cannot."""
-        if standing_verdict(bound).enforced or not self._readable(bound.table):
-            return KeyFacts(), MergeFacts(), ""
-        if self._may_try:
-            self._rehearse(bound)
-        if verdict(bound).enforced:
-            # What it replaces is stricter still, and kept doubles out so far.
-            return KeyFacts(), MergeFacts(), ""
-        used = {*bound.columns, *(columns_in(bound.where or "", bound.dialect) or ())}
-        if self.ahead.unknown(bound.table, tuple(used)):
-            return KeyFacts(), MergeFacts(), "the backfill's file"
-        facts = self._counted(bound)
-        if not (spec.identity and facts.violations.groups):
-            return facts, MergeFacts(), ""
-        with errors(self.database):
-            return facts, self._met(spec), ""
-
-    def _rehearse(self, bound: BoundKey) -> None:
-        now = self.catalog.get(bound.table.ident)
-        create = self.talk.create_unique_index(bound, "onerow_rehearsal_key", online=False)
-        with errors(self.database):
-            if now is not None and len(now.columns) != len(bound.table.columns):
-                survey.rehearse_key(self.database, bound, create)
-            elif self.talk.name == "postgresql":
-                rehearse(self.database, bound, self.talk)
-
-    def _counted(self, bound: BoundKey) -> KeyFacts:
-        seen = self._seen_ahead(bound.table)
-        with errors(self.database), reading(self.database, temporary=seen) as connection:
-            table = self.ahead.view(connection, bound.table) if seen else bound.table
-            facts = key_facts(connection, replace(bound, table=table), self.talk)
-            connection.rollback()
-        return facts
-
-    def _seen_ahead(self, table: Table) -> bool:
-        """Rows are looked at as they will be, through a view of the session."""
-        return self._may_try and any(t == table.ident for t, _ in self.ahead.values)
-
-    def _met(self, spec: MergeSpec) -> MergeFacts:
-        """What the merge would meet; manual decisions need a session table, and are rolled back."""
-        manual = spec.bound.key.keep.how == "manual"
-        seen = self._seen_ahead(spec.table)
-        chosen = decisions.read(spec.bound, spec.identity, self.base) if manual else None
-        temporary = seen or chosen is not None or (self._may_try and bool(spec.folds))
-        with reading(self.database, temporary=temporary) as connection:
-            if seen:
-                table = self.ahead.view(connection, spec.table)
-                spec = replace(spec, bound=replace(spec.bound, table=table))
-            known = spec
-            if self._may_try:
-                spec = replace(spec, folds=tuple(self._folds_ahead(connection, spec)))
-            if chosen is not None:
-                decisions.load(connection, spec, chosen)
-            met = _by_own_names(merge_facts(connection, spec, self.talk), known, spec)
-            if chosen is not None:
-                left = decisions.undecided(connection, spec, self.talk)
-                met = replace(met, undecided=left, decisions=chosen.digest)
-            connection.rollback()
-        return met
-
-    def _folds_ahead(self, connection: Connection, spec: MergeSpec) -> Iterator[Fold]:
-        """Children as they will be: a rule may add a column to them, too."""
-        for fold in spec.folds:
-            seen = fold.number and self._seen_ahead(fold.table)
-            table = self.ahead.view(connection, fold.table, fold.number) if seen else fold.table
-            yield replace(fold, table=table)
-
     # -- indexes, constraints, populations ---------------------------------------------------
 
     def index(self, rule: Index) -> list[RulePlan]:
         bound = indexes.bind_index(rule, self.snapshot)
         self.tables.add(bound.table.ident)
         plan = self._keep(indexes.plan_index(bound, self.snapshot, self.talk))
-        if plan.steps and self._may_try:
+        if plan.steps and self.ask.may_try:
             made = indexes.trial(bound)
             with errors(self.database):
                 survey.rehearse(self.database, bound.table, bound.label, made)
@@ -367,31 +258,14 @@ class Planner:
         there = constraints.standing(bound, self.catalog.dialect)
         facts = RowFacts()
         if there is None or not there.validated:
-            facts = self._violated(bound)
+            facts = self.ask.violated(bound)
         return [self._keep(constraints.plan_constraint(bound, self.snapshot, self.talk, facts))]
-
-    def _violated(self, bound: constraints.BoundConstraint) -> RowFacts:
-        used = tuple(columns_in(bound.rule.check, self.catalog.dialect) or ())
-        with errors(self.database):
-            if self._may_try:
-                survey.rehearse_check(self.database, bound.table, bound.label, bound.rule.check)
-            if self.ahead.unknown(bound.table, used) or not self._readable(bound.table):
-                return RowFacts(known=False)
-            seen = self._seen_ahead(bound.table)
-            with reading(self.database, temporary=seen) as connection:
-                table = self.ahead.view(connection, bound.table) if seen else bound.table
-                with survey.rule_errors(bound.label):
-                    found = survey.rows_where(
-                        connection, table, bound.violated, limit=survey.LISTED
-                    )
-                connection.rollback()
-        return found
 
     def population(self, rule: Population) -> list[RulePlan]:
         bound = populations.bind_population(rule, self.snapshot)
         self.tables.add(bound.table.ident)
         used = [bound.column.name, *([bound.by.name] if bound.by else [])]
-        if any(self._is_new(bound.table, c) for c in used) or not self._readable(bound.table):
+        if any(self._is_new(bound.table, c) for c in used) or not self.ask.readable(bound.table):
             return [populations.plan_population(bound, None)]
         with errors(self.database), reading(self.database) as connection:
             facts = survey.population_facts(connection, bound)
@@ -404,18 +278,3 @@ def _told_unknown(step: Step, source: str) -> Step:
         return step
     told = f"How many duplicates there are depends on {source}; whichever there are then: "
     return replace(step, sentence=told + step.sentence[0].lower() + step.sentence[1:])
-
-
-def _by_own_names(met: MergeFacts, known: MergeSpec, seen: MergeSpec) -> MergeFacts:
-    """What was found in views is told of the tables."""
-    names = {str(b.table): str(a.table) for a, b in zip(known.folds, seen.folds, strict=True)}
-
-    def told(label: str) -> str:
-        view = next((v for v in names if label.startswith((f"{v}.", f"{v}("))), "")
-        return names.get(view, "") + label.removeprefix(view)
-
-    return replace(
-        met,
-        folds=tuple(replace(f, table=names[f.table]) for f in met.folds),
-        collisions={told(label): n for label, n in met.collisions.items()},
-    )

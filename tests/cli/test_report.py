@@ -12,7 +12,7 @@ from onerow.api import Outcome, Proof
 from onerow.finding import CheckReport, CheckResult, Evidence, Finding, Fix, RuleState, Violations
 from onerow.journal import RunRecord, StepRecord
 from onerow.plan import Blocker, Plan, Step
-from onerow.report import json, sql, text, words
+from onerow.report import checked, json, sql, text, words
 from onerow.sql import Name
 
 TABLE = Name("public", "selection")
@@ -169,7 +169,7 @@ def test_check_text() -> None:
         ),
     )
     assert (
-        shown(text.check(report))
+        shown(checked.check(report))
         == """\
 SQLite 3.45.1
 
@@ -200,7 +200,7 @@ error  U999-slow: took too long
 
 Next: `onerow plan` shows what would mend the rules, and changes nothing."""
     )
-    loud = shown(text.check(report, verbose=True))
+    loud = shown(checked.check(report, verbose=True))
     assert "SELECT 1" in loud
     assert "SELECT 2" in loud
     assert "U998-other: nothing to see" in loud
@@ -259,9 +259,12 @@ def test_plan_sql() -> None:
 
 -- 1. Merge 1,200 groups of duplicates.
 --    Lock: ROW EXCLUSIVE for each batch. Undo: Puts the archived rows back.
---    One batch, in one transaction; `onerow apply` archives, repeats and resumes.
+--    One transaction for all groups, its archives unknown to undo. `onerow apply`
+--    goes batch by batch, keeps triggers silent, repeats and resumes.
+BEGIN IMMEDIATE;
 DELETE FROM selection;
 UPDATE selection SET day = 'mon';
+COMMIT;
 """
     )
 

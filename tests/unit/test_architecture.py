@@ -51,7 +51,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "orphans",
         "trial",
     ),
-    ("planner", "ways", "running", "newer", "leaving", "undoing", "executor", "starter"),
+    ("planner", "asking", "ways", "running", "newer", "leaving", "undoing", "executor", "starter"),
     ("api",),
     ("demo",),
     ("cli", "__main__"),

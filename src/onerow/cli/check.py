@@ -7,7 +7,7 @@ import click
 from onerow import api
 from onerow.cli._verb import Shared, verb
 from onerow.finding import SEVERITIES, Severity
-from onerow.report import json, text
+from onerow.report import checked, json
 
 
 @verb(
@@ -52,8 +52,8 @@ def check(
     rules = shared.rules_if_any or ()
     if list_probes:
         probes = api.list_probes(shared.database, rules, only=only, skip=skip)
-        shared.output.show(json.probes(probes), text.probes(probes))
+        shared.output.show(json.probes(probes), checked.probes(probes))
         return 0
     report = api.check(shared.database, rules, only=only, skip=skip)
-    shared.output.show(json.check(report), text.check(report, verbose=verbose))
+    shared.output.show(json.check(report), checked.check(report, verbose=verbose))
     return 1 if api.fails(report, fail_on) else 0

@@ -10,6 +10,7 @@ from onerow import api
 from onerow.cli._verb import Shared, verb
 from onerow.files import write_file
 from onerow.report import json, revisions, sql, text
+from onerow.report.blocks import line
 
 
 @verb(
@@ -66,7 +67,7 @@ def plan(
     made = api.make_plan(shared.database, rules)
     if out is not None:
         write_file(out, made.to_json() + "\n")
-        shared.output.tell(text.line(f"Wrote {out}; `onerow apply {out}` runs it."))
+        shared.output.tell(line(f"Wrote {out}; `onerow apply {out}` runs it."))
     shared.output.warn(*text.blockers(made.blockers))
     if alembic is not None and not made.blockers:
         written = api.write_alembic(

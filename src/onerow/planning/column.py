@@ -22,12 +22,7 @@ from onerow.rules import Column as ColumnRule
 from onerow.sameness import same_expression, same_type
 from onerow.schema import Column, Snapshot, Table
 from onerow.sql import Name, comma, cut, quote
-from onerow.steps import (
-    add_column,
-    add_foreign_key,
-    backfill,
-    verify,
-)
+from onerow.steps import add_column, add_foreign_key, backfill, verify
 
 REWRITE_MOST = 256 * 1024 * 1024
 """Bytes of a table up to which PostgreSQL may write it anew under its lock, for a column that it

@@ -9,13 +9,7 @@ from onerow.dialects import Dialect
 from onerow.errors import RuleError
 from onerow.keys import bind_table, check_expression
 from onerow.plan import Blocker
-from onerow.planning.binding import (
-    bind_element,
-    made_up,
-    may_define,
-    name_taken,
-    with_table,
-)
+from onerow.planning.binding import bind_element, made_up, may_define, name_taken, with_table
 from onerow.planning.order import Phase, RulePlan
 from onerow.rules import Index as IndexRule
 from onerow.sameness import same_index

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 from rich.console import RenderableType
 
+from onerow.report.blocks import line
 from onerow.report.json import SCHEMA, Document
-from onerow.report.text import line
 from onerow.report.words import count, utc, value
 from onerow.sql import Name
 

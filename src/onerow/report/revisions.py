@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from rich.console import RenderableType
 
+from onerow.report.blocks import line
 from onerow.report.shapes import Written
-from onerow.report.text import line
 
 
 def text(written: Written) -> Iterator[RenderableType]:

@@ -12,8 +12,8 @@ from typing import Any
 
 from rich.table import Table
 
+from onerow.report.blocks import Parts, columns, heading, line
 from onerow.report.json import SCHEMA, Document
-from onerow.report.text import Parts, _columns, _heading, line
 from onerow.report.words import clean, count, duration, moment, value
 
 Entry = Mapping[str, Any]
@@ -40,16 +40,16 @@ def show(told: Mapping[str, Sequence[Entry]]) -> Parts:
     """Every write: those that wait in their order, and those that were put aside, with why."""
     parts: Parts = []
     if told["pending"]:
-        parts += [_heading("Waiting"), _writes(told["pending"])]
+        parts += [heading("Waiting"), _writes(told["pending"])]
     if told["failed"]:
-        parts.append(_heading("Put aside"))
+        parts.append(heading("Put aside"))
         parts.append(_writes([{**f["record"], "reason": f["reason"]} for f in told["failed"]]))
     return parts or [line("Nothing waits, and nothing was put aside.")]
 
 
 def _writes(entries: Sequence[Entry]) -> Table:
     reasons = ["Reason"] if any("reason" in e for e in entries) else []
-    table = _columns("Since", "Write", "Key", "Operation", "Payload", *reasons)
+    table = columns("Since", "Write", "Key", "Operation", "Payload", *reasons)
     for e in entries:
         since = moment(datetime.fromtimestamp(e["at"], UTC))
         shown = (e["name"], value(e["key"]) if e["key"] is not None else "", e["op_id"])

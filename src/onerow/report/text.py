@@ -6,214 +6,30 @@ prints them. All text of others (names, values, messages) goes through `words.cl
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from rich import box
 from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from onerow.finding import SEVERITIES, CheckReport, CheckResult, Finding, Fix, RuleState
 from onerow.plan import Blocker, Plan, Step
-from onerow.report.shapes import Outcome, Probe, Proof, RunRecord, Starter, StepRecord
-from onerow.report.words import clean, count, duration, lock, moment, number, value
-
-Parts = list[RenderableType]
-
-ENGINES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
-STYLES = {
-    "holds": "green",
-    "done": "green",
-    "undone": "cyan",
-    "running": "yellow",
-    "stopped": "yellow",
-    "warning": "yellow",
-    "info": "cyan",
-    "broken": "bold red",
-    "failed": "bold red",
-    "refused": "bold red",
-    "error": "bold red",
-}
-
-#: Findings are in this order: what must be mended first.
-_RANK = {severity: -rank for rank, severity in enumerate(SEVERITIES)}
-
-
-def word(text: str) -> Text:
-    """A status or severity in its colour."""
-    return Text(text, style=STYLES.get(text, ""))
-
-
-def line(text: str, style: str = "") -> Text:
-    return Text(clean(text, lines=True), style=style)
-
-
-def _heading(text: str) -> Text:
-    return Text("\n").append(clean(text), style="bold")
-
-
-def _next(text: str) -> Text:
-    return Text("\nNext: ", style="dim").append(text, style="not dim")
-
-
-def _entries(rows: Iterable[tuple[RenderableType, RenderableType]]) -> Table:
-    """Two columns without lines: a word, and what there is to say in as many lines as it takes."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    for left, right in rows:
-        if grid.row_count:
-            grid.add_row("", "")
-        grid.add_row(left, right)
-    return grid
-
-
-def _stack(parts: Iterable[RenderableType]) -> Table:
-    grid = Table.grid()
-    for part in parts:
-        grid.add_row(part)
-    return grid
-
-
-def _columns(*headers: str, right: Sequence[str] = ()) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
-    for header in headers:
-        table.add_column(header, justify="right" if header in right else "left")
-    return table
-
-
-# -- check --------------------------------------------------------------------------------------
-
-
-def check(report: CheckReport, *, verbose: bool = False) -> Parts:
-    """What was found: rules first, then findings by severity, then what was not looked at."""
-    parts: Parts = [line(f"{ENGINES.get(report.dialect, report.dialect)} {report.version}", "dim")]
-    if report.rules:
-        parts += [_heading("Rules"), _entries(_rule(r, verbose) for r in report.rules)]
-    if report.findings:
-        ordered = sorted(report.findings, key=lambda f: (_RANK[f.severity], f.check, f.object))
-        parts += [_heading("Findings"), _entries(_finding(f, verbose) for f in ordered)]
-    parts += _not_looked_at(report.checks, verbose)
-    parts.append(_heading(_sum(report)))
-    if any(not r.ok for r in report.rules):
-        parts.append(_next("`onerow plan` shows what would mend the rules, and changes nothing."))
-    return parts
-
-
-def _rule(state: RuleState, verbose: bool) -> tuple[Text, Table]:
-    found = state.violations
-    facts = [
-        count(found.groups, "group of duplicates", "groups of duplicates") if found.groups else "",
-        _broken_rows(state) if found.rows - found.nulls else "",
-        count(found.nulls, "row with a NULL", "rows with a NULL") if found.nulls else "",
-    ]
-    parts: Parts = [
-        line(state.rule, "bold"),
-        line(f"{state.verdict}: {state.reason}" if state.reason else state.verdict),
-    ]
-    if found:
-        parts.append(line(", ".join(f for f in facts if f)))
-    parts += _samples(state.samples)
-    if verbose and state.sql:
-        parts.append(line(state.sql, "dim"))
-    return word("holds" if state.ok else "broken"), _stack(parts)
-
-
-def _broken_rows(state: RuleState) -> str:
-    rows = state.violations.rows - state.violations.nulls
-    match state.kind:
-        case "reference":
-            return count(rows, "row that refers to nothing", "rows that refer to nothing")
-        case "population":
-            return count(rows, "row without a value", "rows without a value")
-        case "key":
-            return count(rows, "surplus row")
-    return count(rows, "row that breaks it", "rows that break it")
-
-
-def _samples(samples: Sequence[Mapping[str, Any]]) -> Parts:
-    """The keys of a few groups. A singleton has none to show."""
-    names = list(samples[0]) if samples else []
-    if not names:
-        return []
-    table = _columns(*(clean(n) for n in names))
-    for sample in samples:
-        table.add_row(*(value(sample.get(n)) for n in names))
-    return [Padding(table, (0, 0, 0, 2))]
-
-
-def _finding(found: Finding, verbose: bool) -> tuple[Text, Table]:
-    head = line(found.check, "bold").append(f"  {clean(found.object)}", style="not bold")
-    if found.confidence != "proven":
-        head.append(f"  ({found.confidence})", style="dim not bold")
-    parts: Parts = [head, line(found.message)]
-    proof = found.evidence
-    if proof and any(proof.samples):
-        parts.append(line(f"Such as {_such(proof.samples)}"))
-    if proof and verbose:
-        parts.append(line(proof.sql, "dim"))
-    parts += _fix(found.fix)
-    return word(found.severity), _stack(parts)
-
-
-def _such(samples: Sequence[Mapping[str, Any]]) -> str:
-    """`day = mon, tue`, or where the key has several columns `day = mon, slot = am; …`."""
-    names = list(samples[0])
-    if len(names) == 1:
-        return f"{clean(names[0])} = {', '.join(value(s.get(names[0])) for s in samples)}"
-    return "; ".join(map(_inline, samples))
-
-
-def _inline(sample: Mapping[str, Any]) -> str:
-    return ", ".join(f"{clean(k)} = {value(v)}" for k, v in sample.items())
-
-
-def _fix(fix: Fix | None) -> Parts:
-    return (
-        [Text("Way out: ", style="dim").append(clean(fix.summary), style="not dim")] if fix else []
-    )
-
-
-def _not_looked_at(checks: Sequence[CheckResult], verbose: bool) -> Parts:
-    """Checks that failed; those that had nothing to look at are for who asks."""
-    wanted = ("error", "skipped") if verbose else ("error",)
-    rows = [
-        (word(c.outcome), line(f"{c.check}: {c.reason}")) for c in checks if c.outcome in wanted
-    ]
-    return [_heading("Not looked at"), _entries(rows)] if rows else []
-
-
-def _sum(report: CheckReport) -> str:
-    sentences = []
-    if report.rules:
-        held = sum(r.ok for r in report.rules)
-        hold = "holds" if 1 in (held, len(report.rules)) else "hold"
-        sentences.append(f"{number(held)} of {count(len(report.rules), 'rule')} {hold}.")
-    if report.findings:
-        by = Counter(f.severity for f in report.findings)
-        many = {"info": "info"}
-        each = ", ".join(count(by[s], s, many.get(s, "")) for s in reversed(SEVERITIES) if by[s])
-        sentences.append(f"{count(len(report.findings), 'finding')} ({each}).")
-    elif report.checks:
-        sentences.append("No findings.")
-    skipped = sum(c.outcome == "skipped" for c in report.checks)
-    if skipped:
-        sentences.append(f"{count(skipped, 'check')} skipped (-v tells why).")
-    return " ".join(sentences) or "There is nothing to check: no rules."
-
-
-def probes(found: Sequence[Probe]) -> Parts:
-    """The questions that a check might ask, each as SQL that can be run."""
-    if not found:
-        return [line("No questions to the rows.")]
-    parts: Parts = []
-    for probe in found:
-        cost = f", about {count(probe.pages, 'page')}" if probe.pages else ""
-        parts += [line(f"-- {probe.about}{cost}", "dim"), line(f"{probe.sql};\n")]
-    return parts
-
+from onerow.report.blocks import (
+    ENGINES,
+    Parts,
+    columns,
+    entries,
+    heading,
+    inline,
+    line,
+    next_step,
+    stack,
+    word,
+)
+from onerow.report.shapes import Outcome, Proof, RunRecord, Starter, StepRecord
+from onerow.report.words import clean, count, duration, lock, moment, number
 
 # -- plan ---------------------------------------------------------------------------------------
 
@@ -227,7 +43,7 @@ def plan(given: Plan, *, verbose: bool = False) -> Parts:
         parts.insert(0, line(f"Plan {given.id} for {where}", "bold"))
     numbered = enumerate(given.steps, 1)
     for rule, steps in groupby(numbered, key=lambda pair: pair[1].rule):
-        parts += [_heading(rule), _entries(_step(n, step, verbose) for n, step in steps)]
+        parts += [heading(rule), entries(_step(n, step, verbose) for n, step in steps)]
     parts += [line(n) for n in given.notes]
     if not parts and not given.blockers:
         parts.append(line("Nothing to do: there are no rules."))
@@ -238,14 +54,14 @@ def plan_sum(given: Plan) -> Parts:
     """The last lines of a plan that was asked for."""
     if given.blockers:
         several = count(len(given.blockers), "blocker")
-        return [_heading(f"Cannot be applied: {several}, see above.")]
+        return [heading(f"Cannot be applied: {several}, see above.")]
     if not given.steps:
         return []
     rows = sum(s.rows or 0 for s in given.steps)
     several = count(len(given.steps), "step")
     return [
-        _heading(f"{several}, {count(rows, 'row')} touched. Nothing was changed."),
-        _next("`onerow apply` does it; `onerow plan --sql` shows the SQL."),
+        heading(f"{several}, {count(rows, 'row')} touched. Nothing was changed."),
+        next_step("`onerow apply` does it; `onerow plan --sql` shows the SQL."),
     ]
 
 
@@ -257,7 +73,7 @@ def _step(position: int, step: Step, verbose: bool) -> tuple[Text, Table]:
     parts.append(line(f"Undo: {step.undo}", "dim"))
     if verbose:
         parts += [Padding(line(s.strip(), "cyan"), (0, 0, 0, 2)) for s in step.sql]
-    return Text(f"{position:>3}"), _stack(parts)
+    return Text(f"{position:>3}"), stack(parts)
 
 
 def blockers(found: Sequence[Blocker]) -> Parts:
@@ -287,7 +103,7 @@ def run(outcome: Outcome, given: Plan | None = None) -> Parts:
         parts.append(line(f"\n{removed} merged away and kept in the archive."))
     if outcome.status == "done":
         parts.append(
-            _next(
+            next_step(
                 "`onerow verify` proves that the rules hold and nothing was lost; "
                 f"`onerow undo {outcome.run}` takes it back."
             )
@@ -321,11 +137,11 @@ def undo(outcome: Outcome) -> Parts:
         for a in outcome.set_aside
     ]
     if outcome.left_alone:
-        parts += [_heading("Left alone, because others have changed them since")]
+        parts += [heading("Left alone, because others have changed them since")]
         parts += [_left(outcome.left_alone)]
-        parts.append(_next(f"`onerow undo --force {outcome.run}` puts them back all the same."))
+        parts.append(next_step(f"`onerow undo --force {outcome.run}` puts them back all the same."))
     elif outcome.status == "undone":
-        parts.append(_next("`onerow apply` does it again."))
+        parts.append(next_step("`onerow apply` does it again."))
     return parts
 
 
@@ -336,7 +152,7 @@ def _ended(outcome: Outcome) -> Text:
 def _records(steps: Sequence[StepRecord], given: Plan | None = None) -> Table:
     """The steps of a run. Times are those of its apply, so an undo, which has no plan, has none."""
     tables = {s.id: str(s.table) for s in given.steps} if given else {}
-    table = _columns("#", "Step", "Status", "Rows", "Time", right=("#", "Rows", "Time"))
+    table = columns("#", "Step", "Status", "Rows", "Time", right=("#", "Rows", "Time"))
     for position, step in enumerate(steps, 1):
         what = step.kind.replace("_", " ")
         where = f" · {clean(tables[step.id])}" if step.id in tables else ""
@@ -353,9 +169,9 @@ def _records(steps: Sequence[StepRecord], given: Plan | None = None) -> Table:
 
 
 def _left(rows: Sequence[Mapping[str, Any]]) -> Table:
-    table = _columns("Table", "Row", "Why")
+    table = columns("Table", "Row", "Why")
     for row in rows:
-        table.add_row(clean(row["table"]), _inline(row["key"]), clean(row["reason"]))
+        table.add_row(clean(row["table"]), inline(row["key"]), clean(row["reason"]))
     return table
 
 
@@ -366,7 +182,7 @@ def status(runs: Sequence[RunRecord]) -> Parts:
     """All runs, the newest first, and what can be done about the one that is open."""
     if not runs:
         return [line("No runs: onerow has changed nothing in this database.")]
-    table = _columns(
+    table = columns(
         "Run", "Began", "Way", "Status", "Steps", "Archived", right=("Steps", "Archived")
     )
     for record in runs:
@@ -385,14 +201,14 @@ def _stands(runs: Sequence[RunRecord]) -> Iterator[RenderableType]:
     going = next((r for r in runs if r.open), None)
     if going is None:
         if runs[0].status == "done":
-            yield _next(f"`onerow verify` proves it; `onerow undo {runs[0].id}` takes it back.")
+            yield next_step(f"`onerow verify` proves it; `onerow undo {runs[0].id}` takes it back.")
         return
-    yield _heading(f"Run {going.id}")
+    yield heading(f"Run {going.id}")
     yield _records(going.steps, going.plan)
     messages = [going.message, *(s.message for s in going.steps)]
     for message in dict.fromkeys(m for m in messages if m):
         yield line(f"\n{message}")
-    yield _next(_way_on(going))
+    yield next_step(_way_on(going))
 
 
 def _way_on(going: RunRecord) -> str:
@@ -407,16 +223,16 @@ def verify(proofs: Sequence[Proof]) -> Parts:
     if not proofs:
         return [line("There is nothing to verify: no rules, and no run that stands.")]
     rows = [
-        (word("holds" if p.ok else "broken"), _stack([line(p.rule, "bold"), line(p.message)]))
+        (word("holds" if p.ok else "broken"), stack([line(p.rule, "bold"), line(p.message)]))
         for p in proofs
     ]
-    parts: Parts = [_entries(rows)]
+    parts: Parts = [entries(rows)]
     failed = sum(not p.ok for p in proofs)
     if failed:
-        parts.append(_heading(f"{number(failed)} of {count(len(proofs), 'proof')} failed."))
-        parts.append(_next("`onerow plan` shows what would mend the rules."))
+        parts.append(heading(f"{number(failed)} of {count(len(proofs), 'proof')} failed."))
+        parts.append(next_step("`onerow plan` shows what would mend the rules."))
     else:
-        parts.append(_heading("Everything holds, and nothing was lost."))
+        parts.append(heading("Everything holds, and nothing was lost."))
     return parts
 
 
@@ -429,7 +245,7 @@ def init(file: str, found: Starter) -> Parts:
         line(f"{looked}{guesses if found.candidates else ''}."),
         line(f"Wrote {file}."),
         *(line(f"Not looked at: {reason}", "yellow") for reason in found.unseen),
-        _next(f"read {clean(file)}, set the URL that it names, then `onerow check`."),
+        next_step(f"read {clean(file)}, set the URL that it names, then `onerow check`."),
     ]
 
 
@@ -437,5 +253,5 @@ def decisions(file: object, rows: int) -> Parts:
     """What `plan --decisions` has written."""
     return [
         line(f"Wrote {file} with {count(rows, 'row')}."),
-        _next("write yes under keep for one row of each group, then `onerow plan`."),
+        next_step("write yes under keep for one row of each group, then `onerow plan`."),
     ]

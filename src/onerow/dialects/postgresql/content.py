@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from onerow.dialects.archived import (
-    restored_columns,
-)
+from onerow.dialects.archived import restored_columns
 from onerow.dialects.phrases import of
 from onerow.schema import Table
 from onerow.sql import comma

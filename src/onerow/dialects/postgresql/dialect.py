@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from onerow.dialects.archived import (
-    archived_columns,
-    now_names,
-)
+from onerow.dialects.archived import archived_columns, now_names
 from onerow.dialects.base import Dialect
 from onerow.dialects.folds import Change
 from onerow.dialects.groups import keys_more_than_once, members_by_keys, members_by_window, ranked

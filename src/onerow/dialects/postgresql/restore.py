@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from onerow.dialects.archived import (
-    NOT_BACK,
-    found_again,
-    referred_to,
-    restored_columns,
-)
+from onerow.dialects.archived import NOT_BACK, found_again, referred_to, restored_columns
 from onerow.dialects.phrases import of, quoted_names, same, unquote
 from onerow.dialects.postgresql.content import row_hash, row_text
 from onerow.dialects.values import Restore

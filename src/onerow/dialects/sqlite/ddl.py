@@ -11,11 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from onerow.dialects.sqlite.tokens import (
-    NotUnderstood,
-    Text,
-    solid,
-)
+from onerow.dialects.sqlite.tokens import NotUnderstood, Text, solid
 
 _TABLE_CONSTRAINTS = ("CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN")
 
