@@ -77,7 +77,10 @@ def test_documents_have_what_the_contract_says(db_url: str, tmp_path: Path) -> N
         fits(proof, {"rule": str, "ok": bool, "message": str})
 
     undone = shell("undo", applied["run"], *url).json
-    fits(undone, {**run, "plan": (str, type(None)), "restored": int, "left_alone": list})
+    fits(
+        undone,
+        {**run, "plan": (str, type(None)), "restored": int, "left_alone": list, "set_aside": list},
+    )
     assert (undone["status"], undone["restored"], undone["left_alone"]) == ("undone", 1, [])
 
 
