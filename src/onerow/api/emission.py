@@ -10,6 +10,7 @@ from typing import Any
 from onerow.api.inputs import Address, open_database
 from onerow.emit import alembic
 from onerow.emit.directory import Written, open_environment, place_of, write
+from onerow.emit.portable import portable
 from onerow.errors import Refused
 from onerow.files import write_file
 from onerow.plan import Plan
@@ -45,6 +46,7 @@ def write_alembic(
     if with_onerow:
         rules = tuple(_moved(plan, place_of(script)))
         return write(script, [alembic.calling(plan, rules)], head, write_file)
+    plan = portable(plan)
     tried = shadows(open_database(url), plan) if plan.dialect == "sqlite" else {}
     return write(script, alembic.revisions(plan, tried), head, write_file)
 

@@ -102,8 +102,6 @@ def _what(step: Step, plan: Plan) -> str:
     keys = takewhile(lambda s: s is not step, plan.steps)
     if step.kind == "add_foreign_key" and any(s.kind == "create_index" for s in keys):
         return ONLINE  # it may lean on a key that the plan makes
-    if step.kind == "set_not_null" and "constraint" in step.args:
-        return EXPAND  # for new rows alone
     return GROUPS[step.kind]
 
 

@@ -79,12 +79,6 @@ def _set_not_null(step: Step, _plan: Plan) -> Lines:
     table, column = step.table.sql, step.args["column"]
     if "was" in step.args:
         return "", ""
-    if "constraint" in step.args:
-        name = step.args["constraint"]
-        return (
-            call("_add_not_null", table, name, column),
-            call("_drop_constraint", table, name),
-        )
     return (
         call("_set_not_null", table, column, step.args["check"]),
         call("_drop_not_null", table, column),

@@ -204,11 +204,21 @@ def _plain(definition: str) -> str:
 
 
 def _add_check(table: str, name: str, body: str, *, unless_not_null: str = "") -> None:
-    """Add a CHECK for new rows, unless it stands, or was needed for a column that is NOT NULL."""
-    statement = f"ALTER TABLE {table} ADD CONSTRAINT {_quote(name)} {body} NOT VALID"
-    if not _offline():
-        if unless_not_null and _is_not_null(table, unless_not_null):
+    """Add a CHECK for new rows, unless it stands, or was needed for a column that is NOT NULL.
+
+    From PostgreSQL 18 on NOT NULL itself may be NOT VALID, and takes its place.
+    """
+    native = False
+    if not _offline() and unless_not_null:
+        if _is_not_null(table, unless_not_null):
             return
+        native = int(_ask("SELECT current_setting('server_version_num')")) >= 180000
+    if native:
+        body = f"NOT NULL {_quote(unless_not_null)}"
+    statement = f"ALTER TABLE {table} ADD CONSTRAINT {_quote(name)} {body} NOT VALID"
+    if native and _stands(table, name, body):
+        return
+    if not _offline() and not native:
         with _trial(table, f"ALTER TABLE pg_temp.onerow_trial ADD CONSTRAINT onerow_c {body}"):
             wanted = _constraint("pg_temp.onerow_trial", "onerow_c")
         if _stands(table, name, wanted or ""):
@@ -264,10 +274,14 @@ def _not_valid_again(table: str, name: str, statements: tuple[str, ...]) -> None
 
 
 def _is_not_null(table: str, column: str) -> bool:
+    """In all rows; from PostgreSQL 18 on it may be in new ones alone."""
     return bool(
         _ask(
-            f"SELECT attnotnull FROM pg_attribute WHERE attrelid = to_regclass({_literal(table)})"
-            f" AND attname = {_literal(column)} AND NOT attisdropped"
+            "SELECT a.attnotnull AND NOT EXISTS (SELECT 1 FROM pg_constraint AS k"
+            " WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey = ARRAY[a.attnum]"
+            " AND NOT k.convalidated) FROM pg_attribute AS a"
+            f" WHERE a.attrelid = to_regclass({_literal(table)})"
+            f" AND a.attname = {_literal(column)} AND NOT a.attisdropped"
         )
     )
 
@@ -276,21 +290,8 @@ def _set_not_null(table: str, column: str, check: str) -> None:
     """Mark a column NOT NULL by a validated check, which is dropped then, in its own statement."""
     if _offline() or not _is_not_null(table, column):
         _run(f"ALTER TABLE {table} ALTER COLUMN {_quote(column)} SET NOT NULL")
-    _drop_constraint(table, check)
-
-
-def _add_not_null(table: str, name: str, column: str) -> None:
-    """Mark a column NOT NULL for new rows, unless it is; PostgreSQL 18 or newer."""
-    if not _offline():
-        if int(_ask("SELECT current_setting('server_version_num')::int")) < 180000:
-            raise CommandError(
-                f"{table}: the plan was made on PostgreSQL 18 or newer, and NOT NULL cannot be NOT "
-                "VALID here. Plan again on this server."
-            )
-        if _is_not_null(table, column):
-            return
-    statement = f"ALTER TABLE {table} ADD CONSTRAINT {_quote(name)} NOT NULL {_quote(column)}"
-    _run(f"{statement} NOT VALID")
+    if _offline() or (_constraint(table, check) or "").startswith("CHECK"):
+        _drop_constraint(table, check)
 
 
 def _drop_not_null(table: str, column: str) -> None:

@@ -1,12 +1,12 @@
 """Take away what is replaced, now that its successor stands: main.execution_data.
 
-Revision 3 of 3 made by `onerow plan --alembic` of plan 427f5225124e. Each step
+Revision 3 of 3 made by `onerow plan --alembic` of plan 8fbbfbd888f5. Each step
 looks first whether it is done, so this may be run again, and does nothing where
 `onerow apply` was. Rows are not moved here: where some would have to be, it stops
 and says so. Rows that `onerow apply` merged come back by `onerow undo`.
 
-Revision ID: 427f5225124e_03
-Revises: 427f5225124e_02
+Revision ID: 8fbbfbd888f5_03
+Revises: 8fbbfbd888f5_02
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import sqlalchemy as sa
 from alembic import op
 from alembic.util import CommandError
 
-revision = "427f5225124e_03"
-down_revision = "427f5225124e_02"
+revision = "8fbbfbd888f5_03"
+down_revision = "8fbbfbd888f5_02"
 branch_labels = None
 depends_on = None
 

@@ -1,12 +1,12 @@
 """Build keys and look at old rows while writers write: main.execution_data.
 
-Revision 2 of 3 made by `onerow plan --alembic` of plan 427f5225124e. Each step
+Revision 2 of 3 made by `onerow plan --alembic` of plan 8fbbfbd888f5. Each step
 looks first whether it is done, so this may be run again, and does nothing where
 `onerow apply` was. Rows are not moved here: where some would have to be, it stops
 and says so. Rows that `onerow apply` merged come back by `onerow undo`.
 
-Revision ID: 427f5225124e_02
-Revises: 427f5225124e_01
+Revision ID: 8fbbfbd888f5_02
+Revises: 8fbbfbd888f5_01
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import sqlalchemy as sa
 from alembic import op
 from alembic.util import CommandError
 
-revision = "427f5225124e_02"
-down_revision = "427f5225124e_01"
+revision = "8fbbfbd888f5_02"
+down_revision = "8fbbfbd888f5_01"
 branch_labels = None
 depends_on = None
 

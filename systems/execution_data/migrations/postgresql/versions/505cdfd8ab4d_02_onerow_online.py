@@ -1,12 +1,12 @@
-"""Take away what is replaced, now that its successor stands: public.execution_data.
+"""Build keys and look at old rows while writers write: public.execution_data.
 
-Revision 3 of 3 made by `onerow plan --alembic` of plan 130f7f46006e. Each step
+Revision 2 of 3 made by `onerow plan --alembic` of plan 505cdfd8ab4d. Each step
 looks first whether it is done, so this may be run again, and does nothing where
 `onerow apply` was. Rows are not moved here: where some would have to be, it stops
 and says so. Rows that `onerow apply` merged come back by `onerow undo`.
 
-Revision ID: 130f7f46006e_03
-Revises: 130f7f46006e_02
+Revision ID: 505cdfd8ab4d_02
+Revises: 505cdfd8ab4d_01
 """
 
 from __future__ import annotations
@@ -19,53 +19,68 @@ import sqlalchemy as sa
 from alembic import op
 from alembic.util import CommandError
 
-revision = "130f7f46006e_03"
-down_revision = "130f7f46006e_02"
+revision = "505cdfd8ab4d_02"
+down_revision = "505cdfd8ab4d_01"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    # 10. Mark facility_id NOT NULL; the check execution_data_facility_id_not_null
-    # proves it, so nothing is scanned.
-    # Lock: ACCESS EXCLUSIVE for a moment.
-    _set_not_null(
-        '"public"."execution_data"',
-        "facility_id",
-        "execution_data_facility_id_not_null",
-    )
-    # 13. Prove that public.execution_data(reporting_period_id, activity_id,
-    # facility_id) is enforced and that no rows break it.
+    # 5. Fill facility_id of the rows of public.execution_data that were written
+    # meanwhile.
+    # `onerow apply` does that.
+    # 6. No duplicates in public.execution_data(reporting_period_id, activity_id,
+    # facility_id) now; any that arrive before its key stands are merged (keep the row
+    # with the lowest primary key).
+    # Lock: ROW EXCLUSIVE for each batch.
     _refuse(
         'SELECT max(groups) FROM (SELECT k1, k2, k3, n AS members, count(*) OVER () AS groups, sum(n - 1) OVER () AS surplus FROM (SELECT "reporting_period_id" AS k1, "activity_id" AS k2, "facility_id" AS k3, count(*) AS n FROM "public"."execution_data" WHERE 1 = 1 GROUP BY "reporting_period_id", "activity_id", "facility_id" HAVING count(*) > 1) AS g ORDER BY n DESC, k1, k2, k3 LIMIT 1) AS d',
         "{n} group(s) of duplicates in execution_data_reporting_period_id_activity_id_facility_id_key of public.execution_data. Run `onerow apply` first, which mends them without losing any, and then this again.",
     )
-    # 14. Drop the constraint execution_data_reporting_period_id_activity_id_key, which
-    # execution_data_reporting_period_id_activity_id_facility_id_key replaces.
-    # Lock: ACCESS EXCLUSIVE for a moment.
-    _drop_index(
-        '"public"."execution_data_reporting_period_id_activity_id_key"',
-        "USING btree (reporting_period_id, activity_id) UNIQUE",
-        'ALTER TABLE "public"."execution_data" DROP CONSTRAINT "execution_data_reporting_period_id_activity_id_key"',
-        alone=False,
+    # 7. Build the unique index
+    # execution_data_reporting_period_id_activity_id_facility_id_key on
+    # public.execution_data(reporting_period_id, activity_id, facility_id),
+    # concurrently, so reads and writes go on.
+    # Lock: SHARE UPDATE EXCLUSIVE for the build.
+    _build(
+        '"public"."execution_data_reporting_period_id_activity_id_facility_id_key"',
+        'CREATE UNIQUE INDEX CONCURRENTLY "execution_data_reporting_period_id_activity_id_facility_id_key"',
+        '"public"."execution_data"',
+        '("reporting_period_id", "activity_id", "facility_id")',
     )
+    # 8. Make the constraint
+    # execution_data_reporting_period_id_activity_id_facility_id_key of the index;
+    # nothing is scanned.
+    # Lock: ACCESS EXCLUSIVE for a moment.
+    _attach(
+        '"public"."execution_data"',
+        "execution_data_reporting_period_id_activity_id_facility_id_key",
+    )
+    # 9. Validate the check execution_data_facility_id_not_null: one scan, reads and
+    # writes go on.
+    # Lock: SHARE UPDATE EXCLUSIVE for a scan.
+    _validate(
+        '"public"."execution_data"',
+        "execution_data_facility_id_not_null",
+        unless_not_null="facility_id",
+    )
+    # 11. Validate the foreign key execution_data_facility_id_fkey: one scan, reads and
+    # writes go on.
+    # Lock: SHARE UPDATE EXCLUSIVE for a scan.
+    _validate('"public"."execution_data"', "execution_data_facility_id_fkey")
 
 
 def downgrade() -> None:
-    _build(
-        '"public"."execution_data_reporting_period_id_activity_id_key"',
-        'CREATE UNIQUE INDEX CONCURRENTLY "execution_data_reporting_period_id_activity_id_key"',
+    _drop_constraint(
         '"public"."execution_data"',
-        "USING btree (reporting_period_id, activity_id)",
+        "execution_data_reporting_period_id_activity_id_facility_id_key",
     )
-    _again(
+    _drop_built(
+        '"public"."execution_data_reporting_period_id_activity_id_facility_id_key"',
+        'CREATE UNIQUE INDEX CONCURRENTLY "execution_data_reporting_period_id_activity_id_facility_id_key"',
         '"public"."execution_data"',
-        "execution_data_reporting_period_id_activity_id_key",
-        (
-            'ALTER TABLE "public"."execution_data" ADD CONSTRAINT "execution_data_reporting_period_id_activity_id_key" UNIQUE USING INDEX "execution_data_reporting_period_id_activity_id_key"',
-        ),
+        '("reporting_period_id", "activity_id", "facility_id")',
     )
-    _drop_not_null('"public"."execution_data"', "facility_id")
 
 
 def _sql(statement: str) -> sa.TextClause:
@@ -196,18 +211,10 @@ def _build(name: str, create: str, table: str, body: str, *, instead: str = "") 
     _run_alone(statement)
 
 
-def _drop_index(name: str, definition: str, statement: str, *, alone: bool) -> None:
-    """Drop an index, or the constraint that it belongs to, unless it is gone.
-
-    `definition`: as it was where the plan was made; another one is not ours to drop.
-    """
-    if not _offline():
-        found = _index(name)
-        if found is None:
-            return
-        if found != definition:
-            raise CommandError(f"The index {name} is another one by now: {found}.")
-    (_run_alone if alone else _run)(statement)
+def _drop_built(name: str, create: str, table: str, body: str) -> None:
+    """Drop an index that `_build` has built, unless it is gone or another one."""
+    if _offline() or _index(name) == _index_made_of(create, table, body):
+        _run_alone(f"DROP INDEX CONCURRENTLY {name}")
 
 
 def _constraint(table: str, name: str) -> str | None:
@@ -229,28 +236,30 @@ def _drop_constraint(table: str, name: str) -> None:
         _run(f"ALTER TABLE {table} DROP CONSTRAINT {_quote(name)}")
 
 
-def _again(table: str, name: str, statements: tuple[str, ...]) -> None:
-    """Make a constraint again, unless it is there."""
+def _attach(table: str, name: str) -> None:
+    """Make a constraint of the unique index of that name, unless it is one."""
     if _offline() or _constraint(table, name) is None:
-        _run(*statements)
+        _run(f"ALTER TABLE {table} ADD CONSTRAINT {_quote(name)} UNIQUE USING INDEX {_quote(name)}")
+
+
+def _validate(table: str, name: str, *, unless_not_null: str = "") -> None:
+    """Look whether old rows obey a constraint, unless that is known."""
+    if not _offline():
+        if unless_not_null and _is_not_null(table, unless_not_null):
+            return
+        if "NOT VALID" not in (_constraint(table, name) or ""):
+            return
+    _run_alone(f"ALTER TABLE {table} VALIDATE CONSTRAINT {_quote(name)}")
 
 
 def _is_not_null(table: str, column: str) -> bool:
+    """In all rows; from PostgreSQL 18 on it may be in new ones alone."""
     return bool(
         _ask(
-            f"SELECT attnotnull FROM pg_attribute WHERE attrelid = to_regclass({_literal(table)})"
-            f" AND attname = {_literal(column)} AND NOT attisdropped"
+            "SELECT a.attnotnull AND NOT EXISTS (SELECT 1 FROM pg_constraint AS k"
+            " WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey = ARRAY[a.attnum]"
+            " AND NOT k.convalidated) FROM pg_attribute AS a"
+            f" WHERE a.attrelid = to_regclass({_literal(table)})"
+            f" AND a.attname = {_literal(column)} AND NOT a.attisdropped"
         )
     )
-
-
-def _set_not_null(table: str, column: str, check: str) -> None:
-    """Mark a column NOT NULL by a validated check, which is dropped then, in its own statement."""
-    if _offline() or not _is_not_null(table, column):
-        _run(f"ALTER TABLE {table} ALTER COLUMN {_quote(column)} SET NOT NULL")
-    _drop_constraint(table, check)
-
-
-def _drop_not_null(table: str, column: str) -> None:
-    if _offline() or _is_not_null(table, column):
-        _run(f"ALTER TABLE {table} ALTER COLUMN {_quote(column)} DROP NOT NULL")
