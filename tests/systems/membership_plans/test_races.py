@@ -13,9 +13,11 @@ import sqlalchemy as sa
 from fastapi import FastAPI
 
 from onerow.race import explore
+from systems.membership_plans import races
 from systems.membership_plans.app import make
 from systems.membership_plans.claims import Claims
 from systems.shared.address import open_engine
+from systems.shared.fixtures import build
 from systems.shared.web.application import Serving
 from tests.systems.membership_plans.support import NAME, PLANS, plan
 from tests.systems.serving import TOKENS
@@ -96,19 +98,19 @@ def verdicts(url: str, naive: bool, *calls: tuple[str, Any], status: str = "ARCH
         found.engine.dispose()
 
 
-RACES = {
+CALLS = {
     "create and create": (CREATE, CREATE),
     "restore and create": (RESTORE, CREATE),
     "archive and archive": (ARCHIVE, ARCHIVE),
 }
-each = pytest.mark.parametrize("race", RACES)
+each = pytest.mark.parametrize("race", CALLS)
 
 
 @each
 def test_the_original_writers_lose(db_url: str, race: str) -> None:
     """The explorer finds the interleaving."""
     status = "ACTIVE" if race.startswith("archive") else "ARCHIVED"
-    result = verdicts(db_url, True, *RACES[race], status=status)
+    result = verdicts(db_url, True, *CALLS[race], status=status)
     assert result.verdict == "broken", result
 
 
@@ -116,5 +118,18 @@ def test_the_original_writers_lose(db_url: str, race: str) -> None:
 def test_ours_hold(db_url: str, race: str) -> None:
     """In every interleaving that there is."""
     status = "ACTIVE" if race.startswith("archive") else "ARCHIVED"
-    result = verdicts(db_url, False, *RACES[race], status=status)
+    result = verdicts(db_url, False, *CALLS[race], status=status)
     assert (result.verdict, result.exhausted) == ("holds", True), result
+
+
+@pytest.mark.parametrize("race", races.RACES)
+def test_the_races_of_the_story(sqlite_url: str, race: str) -> None:
+    """Without HTTP: lost before, held after, and nothing is left behind."""
+    for state, naive, verdict in ((before(NAME, 0), True, "broken"), (after(NAME), False, "holds")):
+        build(sqlite_url, state, force=True)
+        engine = open_engine(sqlite_url)
+        assert races.explored(engine, race, naive=naive).verdict == verdict
+        with engine.connect() as connection:
+            left = connection.execute(sa.text("SELECT count(*) FROM membership_plans")).scalar()
+        engine.dispose()
+        assert left == 0
