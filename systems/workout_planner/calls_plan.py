@@ -25,7 +25,7 @@ from systems.workout_planner.store import Row, Store
 
 Responses = dict[int | str, dict[str, Any]]
 
-PAGE = 1_000
+PAGE, MOST_OF_A_PAGE = 10_000, 50_000
 TOTAL = "X-Total-Count"
 MULTIPART, CSV = "multipart/form-data", "text/csv"
 _TEXT = {"type": "string"}
@@ -108,7 +108,7 @@ def _add_workouts(router: APIRouter, store: Store, form: ErrorForm) -> None:
         start: Day | None = None,
         end: Day | None = None,
         scheduled: bool | None = None,
-        limit: Annotated[int, Query(ge=1, le=5_000)] = PAGE,
+        limit: Annotated[int, Query(ge=1, le=MOST_OF_A_PAGE)] = PAGE,
         offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
     ) -> list[Row]:
         """Workouts in the order of their days, on the calendar or as they were planned.

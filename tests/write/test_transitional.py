@@ -152,19 +152,20 @@ def test_back_through_an_undo(engine: sa.Engine, db_url: str) -> None:
     assert {n[0] for n in writers.written} == {"c", "g", "b"}
 
 
-def test_when_the_index_goes_and_rows_come_back(engine: sa.Engine) -> None:
+def test_when_the_index_goes_and_rows_come_back(db_url: str) -> None:
     """As an undo does it: a write of the kept kind then goes into all rows of the key."""
-    with engine.begin() as connection:
-        connection.exec_driver_sql("CREATE UNIQUE INDEX loose_name ON loose (name)")
-    for n in (1, 2, 3):
+    with engine_of(db_url) as engine:
         with engine.begin() as connection:
-            upsert(connection, LOOSE, {"name": "x", "n": n})
-    with engine.begin() as connection:
-        connection.exec_driver_sql("DROP INDEX loose_name")
-        connection.execute(sa.insert(Loose).values(name="x", n=9))
-    change = transactional(engine)(
-        lambda connection: upsert(connection, LOOSE, {"name": "x", "n": 4}).outcome
-    )
-    assert change() == "updated"
-    with engine.connect() as connection:
-        assert connection.scalars(sa.select(Loose.n)).all() == [4, 4]
+            connection.exec_driver_sql("CREATE UNIQUE INDEX loose_name ON loose (name)")
+        for n in (1, 2, 3):
+            with engine.begin() as connection:
+                upsert(connection, LOOSE, {"name": "x", "n": n})
+        with engine.begin() as connection:
+            connection.exec_driver_sql("DROP INDEX loose_name")
+            connection.execute(sa.insert(Loose).values(name="x", n=9))
+        change = transactional(engine)(
+            lambda connection: upsert(connection, LOOSE, {"name": "x", "n": 4}).outcome
+        )
+        assert change() == "updated"
+        with engine.connect() as connection:
+            assert connection.scalars(sa.select(Loose.n)).all() == [4, 4]

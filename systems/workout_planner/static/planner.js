@@ -70,7 +70,7 @@ function fillAll(focused = view.focusedKey()) {
 
 function droppable(zone) {
   return new Sortable(zone, {
-    group: { name: "workouts", put: (to, _from, card) => !("tray" in to.el.dataset) || !card.classList.contains("own") },
+    group: { name: "workouts", put: (to, _from, card) => takes(to.el, card) },
     draggable: ".workout:not(.busy)",
     sort: false, animation: 120, forceFallback: true, fallbackOnBody: true, fallbackTolerance: 4,
     delay: 150, delayOnTouchOnly: true, scrollSensitivity: 60,
@@ -80,10 +80,11 @@ function droppable(zone) {
       setTimeout(() => late && fillAll());
     },
     onStart: () => { page.classList.add("dragging"); dragged = true; },
-    onEnd: ({ item, to, originalEvent }) => {
+    onEnd: ({ item, originalEvent }) => {
       page.classList.remove("dragging");
       setTimeout(() => { dragged = false; });
-      if (isOver(to, originalEvent)) move(item.dataset.key, placeOf(to));
+      const zone = zoneUnder(originalEvent);
+      if (zone && takes(zone, item)) move(item.dataset.key, placeOf(zone));
       else fillAll();
     },
   });
@@ -91,12 +92,14 @@ function droppable(zone) {
 
 let dragged = false;
 
-/** Let go elsewhere, a card is in the last place that it was over, where nobody wanted it. */
-function isOver(zone, event) {
+/** Where the card is let go; what it was last over may be another place, or none that is wanted. */
+function zoneUnder(event) {
   const { clientX, clientY } = event.changedTouches?.[0] ?? event;
-  const below = document.elementFromPoint(clientX, clientY);
-  return Boolean(below?.closest(".cell, .tray")?.contains(zone));
+  const place = document.elementFromPoint(clientX, clientY)?.closest(".cell, .tray");
+  return place?.querySelector(".zone");
 }
+
+const takes = (zone, card) => !("tray" in zone.dataset && card.classList.contains("own"));
 
 function placeOf(zone) {
   const { day, slot, tray } = zone.dataset;
