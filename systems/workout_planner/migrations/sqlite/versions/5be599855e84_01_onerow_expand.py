@@ -1,11 +1,11 @@
 """Add what the rules need, and hold new rows to them: main.workout_selections.
 
-Revision 1 of 3 made by `onerow plan --alembic` of plan 708e2b71fcc4. Each step
+Revision 1 of 3 made by `onerow plan --alembic` of plan 5be599855e84. Each step
 looks first whether it is done, so this may be run again, and does nothing where
 `onerow apply` was. Rows are not moved here: where some would have to be, it stops
 and says so. Rows that `onerow apply` merged come back by `onerow undo`.
 
-Revision ID: 708e2b71fcc4_01
+Revision ID: 5be599855e84_01
 Revises: before
 """
 
@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from alembic import op
 from alembic.util import CommandError
 
-revision = "708e2b71fcc4_01"
+revision = "5be599855e84_01"
 down_revision = "before"
 branch_labels = None
 depends_on = None

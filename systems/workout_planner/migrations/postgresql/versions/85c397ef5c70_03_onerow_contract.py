@@ -1,12 +1,12 @@
 """Take away what is replaced, now that its successor stands: public.workout_selections, public.workouts.
 
-Revision 3 of 3 made by `onerow plan --alembic` of plan 37e8fe40ad47. Each step
+Revision 3 of 3 made by `onerow plan --alembic` of plan 85c397ef5c70. Each step
 looks first whether it is done, so this may be run again, and does nothing where
 `onerow apply` was. Rows are not moved here: where some would have to be, it stops
 and says so. Rows that `onerow apply` merged come back by `onerow undo`.
 
-Revision ID: 37e8fe40ad47_03
-Revises: 37e8fe40ad47_02
+Revision ID: 85c397ef5c70_03
+Revises: 85c397ef5c70_02
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from alembic import op
 from alembic.util import CommandError
 
-revision = "37e8fe40ad47_03"
-down_revision = "37e8fe40ad47_02"
+revision = "85c397ef5c70_03"
+down_revision = "85c397ef5c70_02"
 branch_labels = None
 depends_on = None
 
@@ -118,10 +118,14 @@ def _drop_constraint(table: str, name: str) -> None:
 
 
 def _is_not_null(table: str, column: str) -> bool:
+    """In all rows; from PostgreSQL 18 on it may be in new ones alone."""
     return bool(
         _ask(
-            f"SELECT attnotnull FROM pg_attribute WHERE attrelid = to_regclass({_literal(table)})"
-            f" AND attname = {_literal(column)} AND NOT attisdropped"
+            "SELECT a.attnotnull AND NOT EXISTS (SELECT 1 FROM pg_constraint AS k"
+            " WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey = ARRAY[a.attnum]"
+            " AND NOT k.convalidated) FROM pg_attribute AS a"
+            f" WHERE a.attrelid = to_regclass({_literal(table)})"
+            f" AND a.attname = {_literal(column)} AND NOT a.attisdropped"
         )
     )
 
@@ -130,7 +134,8 @@ def _set_not_null(table: str, column: str, check: str) -> None:
     """Mark a column NOT NULL by a validated check, which is dropped then, in its own statement."""
     if _offline() or not _is_not_null(table, column):
         _run(f"ALTER TABLE {table} ALTER COLUMN {_quote(column)} SET NOT NULL")
-    _drop_constraint(table, check)
+    if _offline() or (_constraint(table, check) or "").startswith("CHECK"):
+        _drop_constraint(table, check)
 
 
 def _drop_not_null(table: str, column: str) -> None:

@@ -1,12 +1,12 @@
 """Build keys and look at old rows while writers write: public.workout_selections, public.workouts.
 
-Revision 2 of 3 made by `onerow plan --alembic` of plan 37e8fe40ad47. Each step
+Revision 2 of 3 made by `onerow plan --alembic` of plan 85c397ef5c70. Each step
 looks first whether it is done, so this may be run again, and does nothing where
 `onerow apply` was. Rows are not moved here: where some would have to be, it stops
 and says so. Rows that `onerow apply` merged come back by `onerow undo`.
 
-Revision ID: 37e8fe40ad47_02
-Revises: 37e8fe40ad47_01
+Revision ID: 85c397ef5c70_02
+Revises: 85c397ef5c70_01
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import sqlalchemy as sa
 from alembic import op
 from alembic.util import CommandError
 
-revision = "37e8fe40ad47_02"
-down_revision = "37e8fe40ad47_01"
+revision = "85c397ef5c70_02"
+down_revision = "85c397ef5c70_01"
 branch_labels = None
 depends_on = None
 
@@ -270,9 +270,13 @@ def _validate(table: str, name: str, *, unless_not_null: str = "") -> None:
 
 
 def _is_not_null(table: str, column: str) -> bool:
+    """In all rows; from PostgreSQL 18 on it may be in new ones alone."""
     return bool(
         _ask(
-            f"SELECT attnotnull FROM pg_attribute WHERE attrelid = to_regclass({_literal(table)})"
-            f" AND attname = {_literal(column)} AND NOT attisdropped"
+            "SELECT a.attnotnull AND NOT EXISTS (SELECT 1 FROM pg_constraint AS k"
+            " WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey = ARRAY[a.attnum]"
+            " AND NOT k.convalidated) FROM pg_attribute AS a"
+            f" WHERE a.attrelid = to_regclass({_literal(table)})"
+            f" AND a.attname = {_literal(column)} AND NOT a.attisdropped"
         )
     )

@@ -1,12 +1,12 @@
 """Take away what is replaced, now that its successor stands: main.workout_selections, main.workouts.
 
-Revision 3 of 3 made by `onerow plan --alembic` of plan 708e2b71fcc4. Each step
+Revision 3 of 3 made by `onerow plan --alembic` of plan 5be599855e84. Each step
 looks first whether it is done, so this may be run again, and does nothing where
 `onerow apply` was. Rows are not moved here: where some would have to be, it stops
 and says so. Rows that `onerow apply` merged come back by `onerow undo`.
 
-Revision ID: 708e2b71fcc4_03
-Revises: 708e2b71fcc4_02
+Revision ID: 5be599855e84_03
+Revises: 5be599855e84_02
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import sqlalchemy as sa
 from alembic import op
 from alembic.util import CommandError
 
-revision = "708e2b71fcc4_03"
-down_revision = "708e2b71fcc4_02"
+revision = "5be599855e84_03"
+down_revision = "5be599855e84_02"
 branch_labels = None
 depends_on = None
 

@@ -1,12 +1,12 @@
 """Build keys and look at old rows while writers write: main.workout_selections, main.workouts.
 
-Revision 2 of 3 made by `onerow plan --alembic` of plan 708e2b71fcc4. Each step
+Revision 2 of 3 made by `onerow plan --alembic` of plan 5be599855e84. Each step
 looks first whether it is done, so this may be run again, and does nothing where
 `onerow apply` was. Rows are not moved here: where some would have to be, it stops
 and says so. Rows that `onerow apply` merged come back by `onerow undo`.
 
-Revision ID: 708e2b71fcc4_02
-Revises: 708e2b71fcc4_01
+Revision ID: 5be599855e84_02
+Revises: 5be599855e84_01
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import sqlalchemy as sa
 from alembic import op
 from alembic.util import CommandError
 
-revision = "708e2b71fcc4_02"
-down_revision = "708e2b71fcc4_01"
+revision = "5be599855e84_02"
+down_revision = "5be599855e84_01"
 branch_labels = None
 depends_on = None
 
