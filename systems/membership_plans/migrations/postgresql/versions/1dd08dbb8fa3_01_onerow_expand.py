@@ -1,11 +1,11 @@
 """Add what the rules need, and hold new rows to them: public.membership_plans.
 
-Revision 1 of 3 made by `onerow plan --alembic` of plan f732fcb5e5cd. Each step
+Revision 1 of 3 made by `onerow plan --alembic` of plan 1dd08dbb8fa3. Each step
 looks first whether it is done, so this may be run again, and does nothing where
 `onerow apply` was. Rows are not moved here: where some would have to be, it stops
 and says so. Rows that `onerow apply` merged come back by `onerow undo`.
 
-Revision ID: f732fcb5e5cd_01
+Revision ID: 1dd08dbb8fa3_01
 Revises: before
 """
 
@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from alembic import op
 from alembic.util import CommandError
 
-revision = "f732fcb5e5cd_01"
+revision = "1dd08dbb8fa3_01"
 down_revision = "before"
 branch_labels = None
 depends_on = None
@@ -142,11 +142,21 @@ def _plain(definition: str) -> str:
 
 
 def _add_check(table: str, name: str, body: str, *, unless_not_null: str = "") -> None:
-    """Add a CHECK for new rows, unless it stands, or was needed for a column that is NOT NULL."""
-    statement = f"ALTER TABLE {table} ADD CONSTRAINT {_quote(name)} {body} NOT VALID"
-    if not _offline():
-        if unless_not_null and _is_not_null(table, unless_not_null):
+    """Add a CHECK for new rows, unless it stands, or was needed for a column that is NOT NULL.
+
+    From PostgreSQL 18 on NOT NULL itself may be NOT VALID, and takes its place.
+    """
+    native = False
+    if not _offline() and unless_not_null:
+        if _is_not_null(table, unless_not_null):
             return
+        native = int(_ask("SELECT current_setting('server_version_num')")) >= 180000
+    if native:
+        body = f"NOT NULL {_quote(unless_not_null)}"
+    statement = f"ALTER TABLE {table} ADD CONSTRAINT {_quote(name)} {body} NOT VALID"
+    if native and _stands(table, name, body):
+        return
+    if not _offline() and not native:
         with _trial(table, f"ALTER TABLE pg_temp.onerow_trial ADD CONSTRAINT onerow_c {body}"):
             wanted = _constraint("pg_temp.onerow_trial", "onerow_c")
         if _stands(table, name, wanted or ""):
@@ -168,10 +178,14 @@ def _drop_constraint(table: str, name: str) -> None:
 
 
 def _is_not_null(table: str, column: str) -> bool:
+    """In all rows; from PostgreSQL 18 on it may be in new ones alone."""
     return bool(
         _ask(
-            f"SELECT attnotnull FROM pg_attribute WHERE attrelid = to_regclass({_literal(table)})"
-            f" AND attname = {_literal(column)} AND NOT attisdropped"
+            "SELECT a.attnotnull AND NOT EXISTS (SELECT 1 FROM pg_constraint AS k"
+            " WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey = ARRAY[a.attnum]"
+            " AND NOT k.convalidated) FROM pg_attribute AS a"
+            f" WHERE a.attrelid = to_regclass({_literal(table)})"
+            f" AND a.attname = {_literal(column)} AND NOT a.attisdropped"
         )
     )
 

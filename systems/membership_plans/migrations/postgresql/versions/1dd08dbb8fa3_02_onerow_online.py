@@ -1,12 +1,12 @@
-"""Take away what is replaced, now that its successor stands: public.membership_plans.
+"""Build keys and look at old rows while writers write: public.members, public.membership_plans.
 
-Revision 3 of 3 made by `onerow plan --alembic` of plan f732fcb5e5cd. Each step
+Revision 2 of 3 made by `onerow plan --alembic` of plan 1dd08dbb8fa3. Each step
 looks first whether it is done, so this may be run again, and does nothing where
 `onerow apply` was. Rows are not moved here: where some would have to be, it stops
 and says so. Rows that `onerow apply` merged come back by `onerow undo`.
 
-Revision ID: f732fcb5e5cd_03
-Revises: f732fcb5e5cd_02
+Revision ID: 1dd08dbb8fa3_02
+Revises: 1dd08dbb8fa3_01
 """
 
 from __future__ import annotations
@@ -19,43 +19,70 @@ import sqlalchemy as sa
 from alembic import op
 from alembic.util import CommandError
 
-revision = "f732fcb5e5cd_03"
-down_revision = "f732fcb5e5cd_02"
+revision = "1dd08dbb8fa3_02"
+down_revision = "1dd08dbb8fa3_01"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    # 14. Prove that public.membership_plans(tenant_id, scope, scope_key, name) is
-    # enforced and that no rows break it.
+    # 2. Build the index ix_members_membership_plan_id on public.members
+    # ("membership_plan_id"), concurrently, so reads and writes go on.
+    # Lock: SHARE UPDATE EXCLUSIVE for the build.
+    _build(
+        '"public"."ix_members_membership_plan_id"',
+        'CREATE INDEX CONCURRENTLY "ix_members_membership_plan_id"',
+        '"public"."members"',
+        '("membership_plan_id")',
+    )
+    # 3. No duplicates in public.membership_plans(tenant_id, scope, scope_key, name)
+    # now; any that arrive before its key stands are merged (keep the row with the
+    # latest updated_at).
+    # Lock: ROW EXCLUSIVE for each batch.
     _refuse(
         'SELECT max(groups) FROM (SELECT k1, k2, k3, k4, n AS members, count(*) OVER () AS groups, sum(n - 1) OVER () AS surplus FROM (SELECT "tenant_id" AS k1, "scope" AS k2, "scope_key" AS k3, lower("name") AS k4, count(*) AS n FROM "public"."membership_plans" WHERE (status = \'ACTIVE\') GROUP BY "tenant_id", "scope", "scope_key", lower("name") HAVING count(*) > 1) AS g ORDER BY n DESC, k1, k2, k3, k4 LIMIT 1) AS d',
         "{n} group(s) of duplicates in membership_plans_one_active_name of public.membership_plans. Run `onerow apply` first, which mends them without losing any, and then this again.",
     )
-    # 19. Drop the constraint membership_plans_tenant_id_branch_id_name_key, which
-    # membership_plans_one_active_name replaces.
-    # Lock: ACCESS EXCLUSIVE for a moment.
-    _drop_index(
-        '"public"."membership_plans_tenant_id_branch_id_name_key"',
-        "USING btree (tenant_id, branch_id, name) UNIQUE",
-        'ALTER TABLE "public"."membership_plans" DROP CONSTRAINT "membership_plans_tenant_id_branch_id_name_key"',
-        alone=False,
+    # 4. Build the unique index membership_plans_one_active_name on
+    # public.membership_plans(tenant_id, scope, scope_key, name), concurrently, so reads
+    # and writes go on.
+    # Lock: SHARE UPDATE EXCLUSIVE for the build.
+    _build(
+        '"public"."membership_plans_one_active_name"',
+        'CREATE UNIQUE INDEX CONCURRENTLY "membership_plans_one_active_name"',
+        '"public"."membership_plans"',
+        '("tenant_id", "scope", "scope_key", (lower("name"))) WHERE (status = \'ACTIVE\')',
     )
+    # 6. Validate the check membership_plans_scope_check: one scan, reads and writes go
+    # on.
+    # Lock: SHARE UPDATE EXCLUSIVE for a scan.
+    _validate('"public"."membership_plans"', "membership_plans_scope_check")
+    # 8. Validate the check membership_plans_duration_check: one scan, reads and writes
+    # go on.
+    # Lock: SHARE UPDATE EXCLUSIVE for a scan.
+    _validate('"public"."membership_plans"', "membership_plans_duration_check")
+    # 10. Validate the check membership_plans_price_check: one scan, reads and writes go
+    # on.
+    # Lock: SHARE UPDATE EXCLUSIVE for a scan.
+    _validate('"public"."membership_plans"', "membership_plans_price_check")
+    # 12. Validate the check membership_plans_currency_check: one scan, reads and writes
+    # go on.
+    # Lock: SHARE UPDATE EXCLUSIVE for a scan.
+    _validate('"public"."membership_plans"', "membership_plans_currency_check")
 
 
 def downgrade() -> None:
-    _build(
-        '"public"."membership_plans_tenant_id_branch_id_name_key"',
-        'CREATE UNIQUE INDEX CONCURRENTLY "membership_plans_tenant_id_branch_id_name_key"',
+    _drop_built(
+        '"public"."membership_plans_one_active_name"',
+        'CREATE UNIQUE INDEX CONCURRENTLY "membership_plans_one_active_name"',
         '"public"."membership_plans"',
-        "USING btree (tenant_id, branch_id, name)",
+        '("tenant_id", "scope", "scope_key", (lower("name"))) WHERE (status = \'ACTIVE\')',
     )
-    _again(
-        '"public"."membership_plans"',
-        "membership_plans_tenant_id_branch_id_name_key",
-        (
-            'ALTER TABLE "public"."membership_plans" ADD CONSTRAINT "membership_plans_tenant_id_branch_id_name_key" UNIQUE USING INDEX "membership_plans_tenant_id_branch_id_name_key"',
-        ),
+    _drop_built(
+        '"public"."ix_members_membership_plan_id"',
+        'CREATE INDEX CONCURRENTLY "ix_members_membership_plan_id"',
+        '"public"."members"',
+        '("membership_plan_id")',
     )
 
 
@@ -78,6 +105,10 @@ def _literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
+def _quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
 def _refuse(question: str, told: str) -> None:
     """Stop while there are rows that `onerow apply` mends without losing any."""
     if not _offline():
@@ -92,15 +123,6 @@ def _refuse(question: str, told: str) -> None:
             f" RAISE EXCEPTION USING MESSAGE = {before} || n || {after}; END IF; END $onerow$"
         )
     )
-
-
-def _run(*statements: str) -> None:
-    """Run statements whose locks stop everybody else; wait for these 2 s at most, each."""
-    before = None if _offline() else _ask("SHOW lock_timeout")
-    op.execute("SET LOCAL lock_timeout = '2s'")
-    for statement in statements:
-        op.execute(_sql(statement))
-    op.execute(f"SET LOCAL lock_timeout = '{before}'" if before else "RESET lock_timeout")
 
 
 def _run_alone(statement: str) -> None:
@@ -183,18 +205,10 @@ def _build(name: str, create: str, table: str, body: str, *, instead: str = "") 
     _run_alone(statement)
 
 
-def _drop_index(name: str, definition: str, statement: str, *, alone: bool) -> None:
-    """Drop an index, or the constraint that it belongs to, unless it is gone.
-
-    `definition`: as it was where the plan was made; another one is not ours to drop.
-    """
-    if not _offline():
-        found = _index(name)
-        if found is None:
-            return
-        if found != definition:
-            raise CommandError(f"The index {name} is another one by now: {found}.")
-    (_run_alone if alone else _run)(statement)
+def _drop_built(name: str, create: str, table: str, body: str) -> None:
+    """Drop an index that `_build` has built, unless it is gone or another one."""
+    if _offline() or _index(name) == _index_made_of(create, table, body):
+        _run_alone(f"DROP INDEX CONCURRENTLY {name}")
 
 
 def _constraint(table: str, name: str) -> str | None:
@@ -210,7 +224,24 @@ def _constraint(table: str, name: str) -> str | None:
     return str(found) if found is not None else None
 
 
-def _again(table: str, name: str, statements: tuple[str, ...]) -> None:
-    """Make a constraint again, unless it is there."""
-    if _offline() or _constraint(table, name) is None:
-        _run(*statements)
+def _validate(table: str, name: str, *, unless_not_null: str = "") -> None:
+    """Look whether old rows obey a constraint, unless that is known."""
+    if not _offline():
+        if unless_not_null and _is_not_null(table, unless_not_null):
+            return
+        if "NOT VALID" not in (_constraint(table, name) or ""):
+            return
+    _run_alone(f"ALTER TABLE {table} VALIDATE CONSTRAINT {_quote(name)}")
+
+
+def _is_not_null(table: str, column: str) -> bool:
+    """In all rows; from PostgreSQL 18 on it may be in new ones alone."""
+    return bool(
+        _ask(
+            "SELECT a.attnotnull AND NOT EXISTS (SELECT 1 FROM pg_constraint AS k"
+            " WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey = ARRAY[a.attnum]"
+            " AND NOT k.convalidated) FROM pg_attribute AS a"
+            f" WHERE a.attrelid = to_regclass({_literal(table)})"
+            f" AND a.attname = {_literal(column)} AND NOT a.attisdropped"
+        )
+    )
