@@ -106,6 +106,7 @@ def _backward(run: Run, how: _How) -> Outcome:
         left = run.session.journal.left_alone(run.id)
         aside = tuple(_set_aside(run))
         message = " ".join(_message(run, len(left), aside))
+        run.session.journal.drop_empty_archives(run.id)
         run.session.journal.set_run(run.id, "undone", message=message)
     return outcome_of(
         run,

@@ -198,9 +198,9 @@ def test_an_old_key_over_partitions_of_other_days(every_pg_url: str) -> None:
         )
 
 
-def test_rows_that_an_old_key_cannot_hold(every_pg_url: str) -> None:
+def test_rows_that_an_old_key_cannot_hold(pg_url: str) -> None:
     """In partitions, too, they are named before anything is built."""
-    box = made(every_pg_url, BELOW, ROWS, "UPDATE event SET note = id", OLD["constraint"])
+    box = made(pg_url, BELOW, ROWS, "UPDATE event SET note = id", OLD["constraint"])
     applied(box, Key("event", "day", "code", "id", name="event_key", replaces=("event_old",)))
     box.execute(
         "INSERT INTO event VALUES (7000, '2026-01-05', 'z', 'n'), (7001, '2026-01-05', 'z', 'n')"
@@ -224,9 +224,9 @@ def test_rows_that_an_old_key_cannot_hold(every_pg_url: str) -> None:
     ],
     ids=["same name", "parameters", "marks", "foreign key"],
 )  # fmt: skip
-def test_an_old_key_that_must_stay(every_pg_url: str, rule: Key, more: str) -> None:
+def test_an_old_key_that_must_stay(pg_url: str, rule: Key, more: str) -> None:
     """What an undo could not bring back as it was stops the plan, with the reason."""
-    box = made(every_pg_url, OLD["constraint"], more or "SELECT 1")
+    box = made(pg_url, OLD["constraint"], more or "SELECT 1")
     assert set(blockers(box, rule)) & {"unsupported", "foreign_key_on_replaced_key"}
 
 

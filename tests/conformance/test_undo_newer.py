@@ -60,11 +60,9 @@ INDEX = ("", "CREATE UNIQUE INDEX sheet_old ON sheet (period, activity)")
     [(KEY, (OLD,)), (KEY, INDEX), (SAME_NAME, INDEX)],
     ids=["constraint", "index", "same name"],
 )
-def test_they_are_named_and_nothing_is_touched(
-    every_url: str, key: Key, old: tuple[str, ...]
-) -> None:
+def test_they_are_named_and_nothing_is_touched(db_url: str, key: Key, old: tuple[str, ...]) -> None:
     """Values of the key and primary keys, before anything is built; the way on is told."""
-    box, _ = changed(every_url, key, *old)
+    box, _ = changed(db_url, key, *old)
     merged = box.state()
     outcome = api.undo(box.url)
     assert (outcome.status, outcome.exit_code) == ("stopped", 1)
@@ -75,9 +73,9 @@ def test_they_are_named_and_nothing_is_touched(
     assert box.state() == merged
 
 
-def test_only_so_many_are_named(every_url: str) -> None:
+def test_only_so_many_are_named(db_url: str) -> None:
     """A thousand rows are counted, and twenty of them are told."""
-    box, _ = changed(every_url)
+    box, _ = changed(db_url)
     box.execute(
         "WITH RECURSIVE n(i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM n WHERE i < 1099)"
         " INSERT INTO sheet SELECT i, i / 2, 7, i, 'many' FROM n"
@@ -116,9 +114,9 @@ def test_they_are_archived_when_that_is_said(
     assert box.contents()[box.called("sheet")] == before[1][box.called("sheet")]
 
 
-def test_after_a_refusal_it_goes_on(every_url: str) -> None:
+def test_after_a_refusal_it_goes_on(db_url: str) -> None:
     """The same run, once they are settled by hand or put aside."""
-    box, before = changed(every_url)
+    box, before = changed(db_url)
     assert api.undo(box.url).status == "stopped"
     box.execute("DELETE FROM line WHERE id = 11; DELETE FROM ledger WHERE id = 11")
     assert api.undo(box.url, archive_newer=True, limits=SMALL).status == "undone"
@@ -139,9 +137,9 @@ def test_a_row_that_arrives_while_the_old_key_is_built(pg_url: str) -> None:
     assert [r.row["q"] for r in api.archive_show(box.url, "last", table="sheet")][-1] == "late"
 
 
-def test_rows_that_refer_to_each_other_go_together(every_url: str) -> None:
+def test_rows_that_refer_to_each_other_go_together(db_url: str) -> None:
     """A table that refers to itself, in a circle, too."""
-    box = Sandbox(every_url)
+    box = Sandbox(db_url)
     box.execute(
         "CREATE TABLE node (id integer PRIMARY KEY, k integer, j integer, up integer"
         " REFERENCES node (id)); CREATE UNIQUE INDEX node_old ON node (k);"
@@ -193,18 +191,19 @@ def kept(box: Sandbox) -> list[tuple[Any, Any]]:
 
 
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
-def test_what_the_backfill_wrote_is_not_kept(every_url: str, tmp_path: Path, source: str) -> None:
+def test_what_the_backfill_wrote_is_not_kept(db_url: str, tmp_path: Path, source: str) -> None:
     """It can be made again; the undo tells of nothing."""
-    box, before = with_column(every_url, tmp_path, source)
+    box, before = with_column(db_url, tmp_path, source)
     outcome = undone(box)
     assert (box.state(), outcome.set_aside) == (before, ())
+    assert api.archive_list(box.url) == ()
     assert outcome.message == "Every step is taken back."
 
 
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
-def test_what_others_wrote_is_kept(every_url: str, tmp_path: Path, source: str) -> None:
+def test_what_others_wrote_is_kept(db_url: str, tmp_path: Path, source: str) -> None:
     """Changed and new values are archived with their rows before the column goes, and told."""
-    box, before = with_column(every_url, tmp_path, source)
+    box, before = with_column(db_url, tmp_path, source)
     box.execute(
         "UPDATE fact SET place = 99 WHERE id = 2; UPDATE fact SET place = NULL WHERE id = 3;"
         "INSERT INTO fact VALUES (5, 'e', 55), (6, 'f', NULL)"
@@ -216,9 +215,9 @@ def test_what_others_wrote_is_kept(every_url: str, tmp_path: Path, source: str) 
     assert 'held a value of others in "place", which went' in outcome.message
 
 
-def test_a_file_that_is_gone(every_url: str, tmp_path: Path) -> None:
+def test_a_file_that_is_gone(db_url: str, tmp_path: Path) -> None:
     """Nobody can tell what came from it, so every value is kept."""
-    box, _ = with_column(every_url, tmp_path, SOURCES["a file"])
+    box, _ = with_column(db_url, tmp_path, SOURCES["a file"])
     box.execute("UPDATE fact SET place = 99 WHERE id = 2")
     (tmp_path / "map.csv").unlink()
     undone(box)
