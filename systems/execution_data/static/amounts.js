@@ -1,6 +1,7 @@
 // Amounts in cents: sums of floats would be off by one now and then.
 
-const FORMAT = new Intl.NumberFormat("en-GB", { minimumFractionDigits: 0, maximumFractionDigits: 2 });
+const WHOLE = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 0 });
+const WITH_CENTS = new Intl.NumberFormat("en-GB", { minimumFractionDigits: 2 });
 const MOST = 999999999999999; // cents, as the server takes them
 
 /** Cents of what was typed; 0 for nothing, null for what is no amount. */
@@ -13,8 +14,8 @@ export function cents(text) {
   return value <= MOST ? value : null;
 }
 
-/** As a person reads it. */
-export const shown = (value) => FORMAT.format(value / 100);
+/** As a person reads it: with cents where there are some. */
+export const shown = (value) => (value % 100 ? WITH_CENTS : WHOLE).format(value / 100);
 
 /** As an input holds it. */
 export function typed(value) {

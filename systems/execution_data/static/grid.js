@@ -160,6 +160,7 @@ function conflict(line, body) {
     inputs(line)[0].focus();
   });
   line.after(row);
+  row.scrollIntoView({ block: "nearest" });
 }
 
 // -- keys and the rest --------------------------------------------------------------------------
