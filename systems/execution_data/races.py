@@ -18,7 +18,7 @@ from systems.execution_data.scope import FacilityScope
 from systems.execution_data.writing import SafeWriter, Writer
 from systems.shared.web.errors import Fault
 
-PERIOD, ACTIVITY = 4, 39
+PERIOD, ACTIVITY = 4, 40
 MakeWriter = Callable[[sa.Engine], Writer]
 Worker = Callable[[Any], None]
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from systems.execution_data import schema
 from systems.execution_data.models import QUARTERS, ZERO
+from systems.shared.columns import Money
 
 #: With the old key and the new one: whichever the database has, a conflict is told by columns.
 METADATA = schema.during()
@@ -44,6 +45,15 @@ def has_facility(connection: sa.Connection, *, writing: bool) -> bool:
 
 
 _TOUCH = "SELECT 1 FROM execution_data LIMIT 0"
+
+
+#: Made once: what SQLAlchemy does to render a statement costs more than the statement.
+NEW_REPORT = sa.insert(REPORTS).returning(REPORTS.c.id, REPORTS.c.created_at, REPORTS.c.updated_at)
+POST_EACH = sa.text(
+    "INSERT INTO execution_ledger (execution_data_id, quarter, amount) VALUES"
+    " (:report, 1, :q1_amount), (:report, 2, :q2_amount),"
+    " (:report, 3, :q3_amount), (:report, 4, :q4_amount)"
+).bindparams(*(sa.bindparam(q, type_=Money()) for q in QUARTERS))
 
 
 @cache

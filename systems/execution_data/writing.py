@@ -62,8 +62,7 @@ class SafeWriter:
             values["facility_id"] = scope.of_new(body.facility_id, who)
         given.values = values
         row = insert(connection, {**values, "created_by": who.sub}, column)
-        amounts = (values[q] for q in QUARTERS)
-        connection.execute(sa.insert(t.LEDGER).values(t.postings(row["id"], amounts)))
+        connection.execute(t.POST_EACH, {"report": row["id"], **{q: values[q] for q in QUARTERS}})
         return Done(row, scope.warning(body.facility_id, column=column))
 
     def change(self, number: int, body: Body | Change, who: Claims) -> Done:
@@ -90,7 +89,7 @@ class SafeWriter:
         differences = [values[q] - row[q] for q in QUARTERS]
         postings = [p for p in t.postings(number, differences) if p["amount"]]
         if postings:
-            connection.execute(sa.insert(t.LEDGER).values(postings))
+            connection.execute(sa.insert(t.LEDGER), postings)
         return Done(changed, scope.warning(body.facility_id, column=column))
 
     def remove(self, number: int, who: Claims) -> None:
@@ -138,8 +137,8 @@ class _Given:
 
 def insert(connection: sa.Connection, values: Mapping[str, Any], column: bool) -> Row:
     """A new row; the database has the last word."""
-    sql = sa.insert(t.REPORTS).values(values).returning(*t.shown(column))
-    return dict(connection.execute(sql).mappings().one())
+    made = connection.execute(t.NEW_REPORT, values).mappings().one()
+    return {**{c.name: values.get(c.name) for c in t.shown(column)}, **made}
 
 
 def update(connection: sa.Connection, number: int, values: dict[str, Any], column: bool) -> Row:

@@ -86,7 +86,8 @@ def test_what_cannot_run(words: tuple[str, ...], said: str) -> None:
 
 #: What onerow's documentation imports besides the names of `onerow` itself.
 PUBLIC = ("aio", "race", "testing", "write", "write.http.problem", "write.http.starlette")
-PUBLIC += ("write.metrics", "write.alembic")
+#: The last is what a story is told with.
+PUBLIC += ("write.metrics", "write.alembic", "demo.screen")
 
 
 def _is_public(name: str) -> bool:
