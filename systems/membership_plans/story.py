@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import httpx
 import sqlalchemy as sa
@@ -20,6 +18,7 @@ from systems.membership_plans.claims import Claims
 from systems.shared.address import open_engine
 from systems.shared.commands import rules_text
 from systems.shared.fixtures import build
+from systems.shared.story import Stage
 from systems.shared.web.tokens import Tokens
 
 TITLE = "Membership plans: NULL in the key, case, and archived plans"
@@ -28,30 +27,6 @@ CLIENTS = 20
 TRIES = 20
 PLANS = "/api/v1/membership-plans"
 MEMBERS = "/api/v1/members"
-
-
-class Screen(Protocol):
-    """What a story is told on."""
-
-    def why(self, text: str) -> None: ...
-    def say(self, text: str, style: str = "", lead: str = "") -> None: ...
-    def code(self, text: str) -> None: ...
-
-
-class Stage(Protocol):
-    """An empty database, a folder, a screen, and servers that end with the story."""
-
-    url: str
-    folder: Path
-    secret: str
-
-    @property
-    def screen(self) -> Any: ...
-    def chapter(self, title: str, command: str = "") -> None: ...
-    def prove(self, fact: object, sentence: str) -> None: ...
-    def server(
-        self, *words: str, env: Mapping[str, str] | None = None
-    ) -> AbstractContextManager[str]: ...
 
 
 def tell(stage: Stage) -> None:
@@ -67,7 +42,7 @@ def tell(stage: Stage) -> None:
 class _Story:
     def __init__(self, stage: Stage, engine: sa.Engine) -> None:
         self.stage, self.engine = stage, engine
-        self.screen: Screen = stage.screen
+        self.screen = stage.screen
         self.rules = stage.folder / "onerow.toml"
         token = Tokens(stage.secret).mint(Claims(sub="anna", tenant_id="t1", role="ADMIN"))
         self.headers = {"Authorization": f"Bearer {token}"}
