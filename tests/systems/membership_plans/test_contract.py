@@ -70,8 +70,10 @@ def _calls() -> list[dict[str, Any]]:
 
 # -- fuzzing ------------------------------------------------------------------------------------
 
-#: `positive_data_acceptance` takes 400 for a mistake, and here it is what an unknown branch gets.
-CHECKS = ["--checks", "all", "--exclude-checks", "positive_data_acceptance"]
+#: Taking 400 for a mistake of the service: here an unknown branch gets it. And `…/active` is an id,
+#: too, to PATCH and DELETE, which answer 404 there and so are among what is allowed.
+NOT_SO = "positive_data_acceptance,allow_header_conformance"
+CHECKS = ["--checks", "all", "--exclude-checks", NOT_SO]
 ADMIN = {"tenant_id": "t1", "role": "ADMIN"}
 CALLERS = {
     "an admin": ADMIN,
