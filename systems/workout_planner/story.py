@@ -7,16 +7,18 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import httpx
 import sqlalchemy as sa
 from fastapi import FastAPI
 
 from onerow import apply, load_rules, make_plan, undo, verify
+from onerow.demo.screen import Screen
 from onerow.race import explore
 from systems.shared.address import open_engine
 from systems.shared.fixtures import build
+from systems.shared.story import Stage, StoryFailed
 from systems.shared.web.application import THREADS, Serving
 from systems.shared.web.server import in_thread
 from systems.shared.web.tokens import LEAST_BYTES, Tokens
@@ -24,6 +26,7 @@ from systems.workout_planner import states
 from systems.workout_planner.app import make
 from systems.workout_planner.dedupe import RULES
 
+TITLE = "Workout planner: one-to-one in the code only"
 ROWS = 2_000
 DROP = ({"currentPlanDay": "2026-03-05"}, {"timeOfDay": "morning"})
 TRIES = 40
@@ -31,29 +34,15 @@ WRITERS = 3
 PREEMPTIONS = 2
 
 
-class Telling(Protocol):
-    """Where it is told."""
-
-    def chapter(self, title: str) -> None: ...
-    def say(self, text: str) -> None: ...
-    def code(self, text: str) -> None: ...
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None: ...
-    def proven(self, text: str) -> None: ...
-
-
-class NotSo(Exception):
-    """Something did not turn out as the story says."""
-
-
-def tell(url: str, out: Telling) -> None:
-    """Tell it on an empty database.
+def tell(stage: Stage) -> None:
+    """From a drop that loses a change to the proof, and back.
 
     Raises:
-        NotSo: it went otherwise.
+        StoryFailed: it went otherwise.
     """
-    build(url, states.before(ROWS))
-    with _engine(url) as engine:
-        story = _Story(url, engine, out)
+    build(stage.url, states.before(ROWS))
+    with _engine(stage.url) as engine:
+        story = _Story(stage, stage.url, engine)
         story.failure()
         story.finding()
         first = story.look()
@@ -64,13 +53,17 @@ def tell(url: str, out: Telling) -> None:
 
 @dataclass(slots=True)
 class _Story:
+    stage: Stage
     url: str
     engine: sa.Engine
-    out: Telling
+
+    @property
+    def out(self) -> Screen:
+        return self.stage.screen
 
     def failure(self) -> None:
         """Two PUTs at once, until a workout has two selections."""
-        self.out.chapter("A drop on another day and another time of day")
+        self.stage.chapter("A drop on another day and another time of day")
         with _served(self.engine, naive=True) as address:
             for workout in self._unselected():
                 asyncio.run(_drop(address, workout))
@@ -78,7 +71,7 @@ class _Story:
                 if len(rows) > 1:
                     break
             else:
-                raise NotSo("The PUTs came one after the other, every time.")
+                raise StoryFailed("The PUTs came one after the other, every time.")
             seen = httpx.get(f"{address}/api/workouts/{workout}").json()["selection"]
         self.out.code("\n".join(f"PUT /api/selections/{workout}  {change}" for change in DROP))
         self.out.table(("id", "current_plan_day", "time_of_day"), rows)
@@ -87,27 +80,27 @@ class _Story:
 
     def finding(self) -> None:
         """The explorer's shortest interleaving, before."""
-        self.out.chapter("The interleaving")
+        self.stage.chapter("The interleaving")
         result = self._explored(naive=True)
         if result.verdict != "broken":
-            raise NotSo(f"The naive writer: {result.verdict}, {result.reason}")
+            raise StoryFailed(f"The naive writer: {result.verdict}, {result.reason}")
         self.out.code(result.failure.table)
 
     def look(self) -> dict[str, list[Any]]:
         """How much of it there is, and what would be done."""
-        self.out.chapter("What is there, and what would be done")
+        self.stage.chapter("What is there, and what would be done")
         for step in make_plan(self.url, load_rules(RULES)).steps:
             self.out.say(f"- {step.sentence}")
         return self._contents()
 
     def change(self) -> None:
         """The safe writer first, the merge and the key while it writes."""
-        self.out.chapter("The safe writer, the merge, the key: while the application serves")
+        self.stage.chapter("The safe writer, the merge, the key: while the application serves")
         workouts = self._imported_once()
         with _served(self.engine, naive=False) as address, _writers(address, workouts) as load:
             done = apply(self.url, load_rules(RULES))
         if done.status != "done" or load.failed:
-            raise NotSo(f"{done.message} {load.failed[:1]}")
+            raise StoryFailed(f"{done.message} {load.failed[:1]}")
         self.out.proven(
             f"{done.archived} rows merged away and archived; {load.written} PUTs meanwhile, none"
             " failed."
@@ -115,30 +108,30 @@ class _Story:
 
     def proof(self) -> None:
         """The rules hold, and so does the writer in every interleaving."""
-        self.out.chapter("The proof")
+        self.stage.chapter("The proof")
         for proof in verify(self.url, load_rules(RULES)):
             if not proof.ok:
-                raise NotSo(proof.message)
+                raise StoryFailed(proof.message)
             self.out.proven(f"{proof.rule}: {proof.message}")
         result = self._explored(naive=False)
         if result.verdict != "holds":
-            raise NotSo(f"The safe writer: {result.verdict}, {result.reason}")
+            raise StoryFailed(f"The safe writer: {result.verdict}, {result.reason}")
         self.out.proven(f"two PUTs at once: {result.reason}")
 
     def way_back(self, first: dict[str, list[Any]]) -> None:
         """Undo; what nobody has written since is as it was."""
-        self.out.chapter("The way back")
+        self.stage.chapter("The way back")
         back = undo(self.url)
         if back.status != "undone":
-            raise NotSo(back.message)
+            raise StoryFailed(back.message)
         now = self._contents()
         if now["workouts"] != first["workouts"]:
-            raise NotSo("The workouts are not as they were.")
+            raise StoryFailed("The workouts are not as they were.")
         gone = {r[0] for r in first["workout_selections"]} - {
             r[0] for r in now["workout_selections"]
         }
         if gone:
-            raise NotSo(f"Selections did not come back: {sorted(gone)[:5]}.")
+            raise StoryFailed(f"Selections did not come back: {sorted(gone)[:5]}.")
         self.out.proven(
             f"{back.restored} rows put back, the schema as before; {len(back.left_alone)} that were"
             " written since were left as they are."
