@@ -33,6 +33,7 @@ from onerow.write.spool import (
     Replayed,
     SpoolBase,
     Submitted,
+    applied,
     fingerprint,
     operation_row,
     record_of,
@@ -337,7 +338,7 @@ class Spool(SpoolBase):
 
     async def submit(
         self,
-        sessions: Callable[[], Any],
+        sessions: Callable[[], Any] | AsyncEngine,
         name: str,
         payload: Any,
         *,
@@ -350,14 +351,13 @@ class Spool(SpoolBase):
         if await asyncio.to_thread(self.holds, key):
             return await asyncio.to_thread(self._keep, record, "writes of this key wait already")
         try:
-            await self._apply(sessions, handler, record)
+            return await self._apply(sessions, handler, record)
         except Exception as exc:
             if not unreachable(exc):
                 raise
             return await asyncio.to_thread(self._keep, record, str(exc).split("\n")[0])
-        return "applied"
 
-    async def replay(self, sessions: Callable[[], Any]) -> Replayed:
+    async def replay(self, sessions: Callable[[], Any] | AsyncEngine) -> Replayed:
         """See `onerow.write.Spool.replay`."""
         course = ReplayCourse(self)
         with self.files.replaying():
@@ -373,12 +373,19 @@ class Spool(SpoolBase):
             return step
 
     async def _apply(
-        self, sessions: Callable[[], Any], handler: Callable[..., Any], record: Record
-    ) -> None:
-        async def once(session: Any) -> None:
+        self,
+        sessions: Callable[[], Any] | AsyncEngine,
+        handler: Callable[..., Any],
+        record: Record,
+    ) -> Submitted:
+        async def once(session: Any) -> Submitted:
             with operation_row():
                 op = await operation(session, record.op_id, fingerprint(record))
-            if not op.replay:
-                await handler(session, record.payload)
+            if isinstance(op, Replay):
+                return applied(op.result, repeated=True)
+            result = await handler(session, record.payload)
+            if self.keep_results:
+                await op.store(result)
+            return applied(result if self.keep_results else None)
 
-        await transactional(sessions, retry=self.retry, name=f"spool:{record.name}")(once)()
+        return await transactional(sessions, retry=self.retry, name=f"spool:{record.name}")(once)()

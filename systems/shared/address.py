@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from systems.shared.errors import SystemFailure
 
 CONNECT_SECONDS = 10
 BUSY_SECONDS = 10
+LITE: dict[str, Any] = {"isolation_level": None, "timeout": BUSY_SECONDS}
 
 
 def parse_address(text: str) -> URL:
@@ -54,10 +55,36 @@ def open_engine(text: str, *, create: bool = False, connections: int | None = No
     return _sqlite(url, create, pool) if url.drivername == "sqlite" else _postgresql(url, pool)
 
 
-def _postgresql(url: URL, pool: dict[str, int]) -> sa.Engine:
-    given = {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_SECONDS}
-    engine = sa.create_engine(url, connect_args=given, **pool)
+def open_async_engine(text: str, *, connections: int) -> AsyncEngine:
+    """The same for an application that is asynchronous.
 
+    Raises:
+        SystemFailure: as for `open_engine`.
+    """
+    url = parse_address(text)
+    pool = {"pool_size": connections, "max_overflow": 0}
+    if url.drivername != "sqlite":
+        engine = create_async_engine(url, connect_args=_timeout(url), **pool)
+        _postgresql_settings(engine.sync_engine)
+        return engine
+    _check_file(url, create=False)
+    lite = url.set(drivername="sqlite+aiosqlite")
+    engine = create_async_engine(lite, connect_args=LITE, **pool)
+    _sqlite_settings(engine.sync_engine, journal=True)
+    return engine
+
+
+def _timeout(url: URL) -> dict[str, int]:
+    return {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_SECONDS}
+
+
+def _postgresql(url: URL, pool: dict[str, int]) -> sa.Engine:
+    engine = sa.create_engine(url, connect_args=_timeout(url), **pool)
+    _postgresql_settings(engine)
+    return engine
+
+
+def _postgresql_settings(engine: sa.Engine) -> None:
     @sa.event.listens_for(engine, "connect")
     def settings(dbapi: Any, _record: Any) -> None:
         # Moments are written without an offset in the fixtures; they mean UTC everywhere.
@@ -65,22 +92,27 @@ def _postgresql(url: URL, pool: dict[str, int]) -> sa.Engine:
         dbapi.execute("SET TIME ZONE 'UTC'")
         dbapi.autocommit = before
 
+
+def _sqlite(url: URL, create: bool, pool: dict[str, int]) -> sa.Engine:
+    _check_file(url, create)
+    engine = sa.create_engine(url, connect_args=LITE, **pool)
+    _sqlite_settings(engine, journal=bool(pool))
     return engine
 
 
-def _sqlite(url: URL, create: bool, pool: dict[str, int]) -> sa.Engine:
+def _check_file(url: URL, create: bool) -> None:
     if url.database in (None, "", ":memory:"):
         raise SystemFailure("A SQLite database must be a file; one in memory ends with us.")
     path = Path(str(url.database))
     if not (path.is_file() if not create else path.absolute().parent.is_dir()):
         raise SystemFailure(f"There is no {'folder for the' if create else 'SQLite'} file {path}.")
-    given = {"isolation_level": None, "timeout": BUSY_SECONDS}
-    engine = sa.create_engine(url, connect_args=given, **pool)
 
+
+def _sqlite_settings(engine: sa.Engine, *, journal: bool) -> None:
     @sa.event.listens_for(engine, "connect")
-    def settings(dbapi: sqlite3.Connection, _record: Any) -> None:
+    def settings(dbapi: Any, _record: Any) -> None:
         dbapi.execute("PRAGMA foreign_keys = ON")
-        if pool:
+        if journal:
             dbapi.execute("PRAGMA journal_mode = WAL")
 
     @sa.event.listens_for(engine, "begin")
@@ -89,5 +121,3 @@ def _sqlite(url: URL, create: bool, pool: dict[str, int]) -> sa.Engine:
         # who will write says so at the start.
         how = connection.get_execution_options().get("begin", "DEFERRED")
         connection.exec_driver_sql(f"BEGIN {how}")
-
-    return engine

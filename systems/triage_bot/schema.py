@@ -45,6 +45,14 @@ def after() -> sa.MetaData:
     return schema
 
 
+def required() -> sa.MetaData:
+    """What the application needs: the state's key too, which metadata cannot make."""
+    schema = after()
+    state = schema.tables["current_state"]
+    sa.Index("current_state_one_row", sa.text("1"), unique=True, _table=state)
+    return schema
+
+
 def _requests(schema: sa.MetaData) -> None:
     overrides = _overrides(
         schema,

@@ -203,6 +203,44 @@ def test_hooks_tell_start_and_end(tmp_path: Path, ready: sa.Engine) -> None:
     assert [(e.kind, e.depth) for e in events] == [("started", 1), ("failed", 1), ("ended", 0)]
 
 
+def test_the_start_is_told_once(tmp_path: Path) -> None:
+    """However many writes find the database away at the same moment."""
+    heard: list[SpoolEvent] = []
+    spool = Spool(tmp_path / "spool", HANDLERS, notify=heard.append, retry=QUICK)
+    together = threading.Barrier(8)
+
+    def submit(number: int) -> None:
+        together.wait()
+        spool.submit(AWAY, "add_user", {"slug": str(number)})
+
+    threads = [threading.Thread(target=submit, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert spool.depth == 8
+    assert [e.kind for e in heard] == ["started"]
+
+
+def test_results_are_kept(tmp_path: Path, ready: sa.Engine) -> None:
+    """A repeated write is answered like the first one, and does nothing; unasked, nothing is kept."""
+
+    def counted(session: Session, payload: dict[str, Any]) -> dict[str, int]:
+        add_user(session, payload)
+        return {"users": session.scalar(sa.select(sa.func.count()).select_from(User)) or 0}
+
+    handlers = {"counted": counted}
+    spool = Spool(tmp_path / "spool", handlers, retry=QUICK, keep_results=True)
+    answers = [spool.submit(sessions(ready), "counted", {"slug": "a"}, op_id="op") for _ in "ab"]
+    assert answers == ["applied", "applied"]
+    assert [a.repeated for a in answers] == [False, True]
+    assert [a.result for a in answers] == [{"users": 1}] * 2
+    plain = Spool(tmp_path / "spool", handlers, retry=QUICK)
+    assert plain.submit(sessions(ready), "counted", {"slug": "b"}).result is None
+    away = spool.submit(AWAY, "counted", {"slug": "c"})
+    assert (away, away.result) == ("spooled", None)
+
+
 def test_webhook_tries_again() -> None:
     """A webhook that is refused once arrives at the second attempt."""
     got: list[Any] = []
@@ -432,6 +470,21 @@ def test_two_processes_replay(spool: Spool, ready: sa.Engine) -> None:
     for w in workers:
         w.join()
     assert (total, hits(ready)) == (60, {f"u{i}": 10 for i in range(6)})
+
+
+async def test_async_results_are_kept(tmp_path: Path, db_url: str) -> None:
+    """As in the synchronous one, over an engine itself."""
+
+    async def told(_connection: Any, payload: str) -> list[str]:
+        return [payload]
+
+    engine = async_engine_of(db_url)
+    await aio.create_tables(engine)
+    spool = aio.Spool(tmp_path / "spool", {"told": told}, keep_results=True)
+    for repeated in (False, True):
+        answer = await spool.submit(engine, "told", "a", op_id="op")
+        assert (answer, answer.result, answer.repeated) == ("applied", ["a"], repeated)
+    await engine.dispose()
 
 
 async def test_async(tmp_path: Path, db_url: str) -> None:

@@ -16,21 +16,33 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
 from onerow.write import listeners
 from onerow.write.errors import SpoolError, UnknownHandler
 from onerow.write.notify import SpoolEvent, tell
-from onerow.write.operations import operation
+from onerow.write.operations import Replay, operation
 from onerow.write.retry import Retry, transactional
 from onerow.write.spoolfile import Contents, Failed, Record, SpoolFiles
 from onerow.write.transient import transient_of
 
 Handler = Callable[[Any, Any], Any]
-Submitted = Literal["applied", "spooled"]
 MAX_BYTES = 64 * 1024 * 1024
+
+
+class Submitted(str):
+    """``applied`` or ``spooled``.
+
+    Attributes:
+        result: what the handler returned, with ``keep_results``; of a write that was done before,
+            what it returned then.
+        repeated: the write was done before.
+    """
+
+    result: Any = None
+    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +118,10 @@ class SpoolBase:
         max_bytes: int = MAX_BYTES,
         notify: Callable[[SpoolEvent], None] | tuple[Callable[[SpoolEvent], None], ...] = (),
         retry: Retry | None = None,
+        keep_results: bool = False,
     ) -> None:
         self.files = SpoolFiles(path, max_bytes)
+        self.keep_results = keep_results
         self.handlers = dict(handlers or {})
         self.retry = retry or Retry(attempts=3)
         self.hooks = notify if isinstance(notify, tuple) else (notify,)
@@ -161,13 +175,14 @@ class SpoolBase:
 
     def _keep(self, record: Record, reason: str) -> Submitted:
         before = self.files.depth
-        self.files.append(record.op_id, record.name, record.payload, record.key)
+        kept = self.files.append(record.op_id, record.name, record.payload, record.key)
         depth = self.files.depth
         listeners.spooled("spooled", depth, self.age)
-        if before == 0:
+        # Several can come to an empty spool at once; one of them is the first.
+        if before == 0 and self.files.is_first(kept):
             listeners.spooled("started", depth, 0.0)
             tell(self.hooks, SpoolEvent("started", depth, reason))
-        return "spooled"
+        return Submitted("spooled")
 
     def _applied(self, record: Record) -> None:
         self.files.settle(record)
@@ -189,6 +204,13 @@ def record_of(name: str, payload: Any, key: str | None, op_id: str | None) -> Re
     """A write as it would be kept; raises TypeError for a payload that JSON cannot hold."""
     json.dumps(payload)
     return Record(0, op_id or uuid.uuid4().hex, name, payload, key)
+
+
+def applied(result: Any, *, repeated: bool = False) -> Submitted:
+    """A write that is done."""
+    done = Submitted("applied")
+    done.result, done.repeated = result, repeated
+    return done
 
 
 def fingerprint(record: Record) -> str:
@@ -226,6 +248,8 @@ class Spool(SpoolBase):
         max_bytes: how large the folder may grow.
         notify: hook or tuple of hooks, called with a `SpoolEvent`; see `onerow.write.notify`.
         retry: of each write while the database is there.
+        keep_results: keep what handlers return (anything that JSON can hold) with the operation,
+            so that a repeated write is answered like the first one.
     """
 
     def submit(
@@ -248,7 +272,7 @@ class Spool(SpoolBase):
             op_id: the same id is applied once; made up if absent.
 
         Returns:
-            ``applied`` or ``spooled``.
+            Submitted: ``applied`` or ``spooled``.
 
         Raises:
             SpoolFull: it could not be kept; it was not accepted.
@@ -260,12 +284,11 @@ class Spool(SpoolBase):
         if self.holds(key):
             return self._keep(record, "writes of this key wait already")
         try:
-            self._apply(sessions, handler, record)
+            return self._apply(sessions, handler, record)
         except Exception as exc:
             if not unreachable(exc):
                 raise
             return self._keep(record, str(exc).split("\n")[0])
-        return "applied"
 
     def replay(self, sessions: Callable[[], Any]) -> Replayed:
         """Apply what waits, in order, each once.
@@ -292,14 +315,18 @@ class Spool(SpoolBase):
                 step = course.after(record, error)
             return step
 
-    def _apply(self, sessions: Callable[[], Any], handler: Handler, record: Record) -> None:
-        def once(session: Any) -> None:
+    def _apply(self, sessions: Callable[[], Any], handler: Handler, record: Record) -> Submitted:
+        def once(session: Any) -> Submitted:
             with operation_row():
                 op = operation(session, record.op_id, fingerprint(record))
-            if not op.replay:
-                handler(session, record.payload)
+            if isinstance(op, Replay):
+                return applied(op.result, repeated=True)
+            result = handler(session, record.payload)
+            if self.keep_results:
+                op.store(result)
+            return applied(result if self.keep_results else None)
 
-        transactional(sessions, retry=self.retry, name=f"spool:{record.name}")(once)()
+        return transactional(sessions, retry=self.retry, name=f"spool:{record.name}")(once)()
 
 
 def status(path: str | os.PathLike[str]) -> dict[str, Any]:

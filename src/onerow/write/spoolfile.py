@@ -171,6 +171,11 @@ class SpoolFiles:
         with self._reading() as now:
             return now.keys[key] > 0
 
+    def is_first(self, record: Record) -> bool:
+        """No other write waits for longer."""
+        with self._reading() as now:
+            return min(now.pending, default=record.seq) == record.seq
+
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Reading]:
         with self._thread:
