@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from pathlib import Path
 
 import click
 
@@ -49,6 +50,70 @@ def after(url: str, today: datetime | None, force: bool) -> None:
 def rules() -> None:
     """Print the rule file."""
     click.echo(commands.rules_text(__file__), nl=False)
+
+
+@cli.command("import")
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@commands.url_option
+def import_(files: tuple[Path, ...], url: str) -> int:
+    """Import disciplines.json, sprints.json, overrides.json; the name tells which it is."""
+    from systems.triage_bot.errands import import_files
+
+    return import_files(url, files)
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@commands.url_option
+def export(folder: Path, url: str) -> None:
+    """Write the three files."""
+    from systems.triage_bot.errands import export_files
+
+    export_files(url, folder)
+
+
+@cli.command()
+@commands.url_option
+@click.option(
+    "--date",
+    "day",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="DATE",
+    help="[default: today, in the team's zone]",
+)
+def schedule(url: str, day: datetime | None) -> None:
+    """Who is on call on a day."""
+    from systems.triage_bot.errands import schedule as run
+
+    run(url, _day(day))
+
+
+@cli.command()
+@commands.url_option
+@click.option(
+    "--from",
+    "start",
+    type=click.IntRange(-1, 100_000),
+    required=True,
+    metavar="N",
+    help="The sprint that runs; -1 when none was entered yet.",
+)
+def transition(url: str, start: int) -> None:
+    """Enter the sprint after N, unless somebody has."""
+    from systems.triage_bot.errands import transition as run
+
+    run(url, start)
+
+
+@cli.command()
+@commands.url_option
+def replay(url: str) -> int:
+    """Apply the writes that wait in the spool."""
+    from systems.triage_bot.errands import replay as run
+
+    return run(url)
 
 
 if __name__ == "__main__":
