@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from systems.shared import columns as c
+from systems.shared.errors import SystemRefusal
 
 REQUEST = ("name", "workflow_id", "instance_id", "start_date", "end_date")
 LINKED = "execution_id IS NOT NULL"
@@ -42,6 +43,20 @@ def after() -> sa.MetaData:
         linked = sa.text(LINKED)
         sa.Index(name, *columns, postgresql_where=linked, sqlite_where=linked)
     return schema
+
+
+def refuse_after(engine: sa.Engine) -> None:
+    """The writers of before would meet a key, and weeks that others have claimed.
+
+    Raises:
+        SystemRefusal: the database has been changed already, or is just being changed.
+    """
+    there = {c["name"] for c in sa.inspect(engine).get_columns("report_data_weeks")}
+    if "claim_token" in there:
+        raise SystemRefusal(
+            "The database has been changed already; the naive writers are for the one before."
+            " `python -m systems.report_weeks before --url URL` makes it."
+        )
 
 
 def _executions(schema: sa.MetaData) -> None:

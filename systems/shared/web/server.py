@@ -40,10 +40,7 @@ def serve(make: Make, url: str, host: str, port: int, naive: bool, signed: bool)
     tokens = Tokens.from_environment() if signed else Tokens(secrets.token_hex(LEAST_BYTES))
     engine = open_engine(url, connections=THREADS)
     try:
-        app = make(Serving(engine=engine, tokens=tokens, naive=naive))
-        with _listener(host, port) as listener:
-            _log_to_stderr()
-            _run(app, listener)
+        listen(make(Serving(engine=engine, tokens=tokens, naive=naive)), host, port)
     finally:
         engine.dispose()
 
@@ -60,6 +57,17 @@ def in_thread(app: FastAPI) -> Iterator[str]:
         finally:
             server.should_exit = True
             thread.join(GRACE + 10)
+
+
+def listen(app: FastAPI, host: str, port: int) -> None:
+    """Serve any application until SIGTERM or Ctrl-C.
+
+    Raises:
+        SystemFailure: the port is taken.
+    """
+    with _listener(host, port) as listener:
+        _log_to_stderr()
+        _run(app, listener)
 
 
 def _listener(host: str, port: int) -> socket.socket:
