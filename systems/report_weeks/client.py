@@ -86,7 +86,12 @@ class WorkflowService:
 
     async def _answered(self, claim: Claim) -> Answer:
         tries = stamina.retry_context(
-            on=_may_pass, attempts=self._attempts, timeout=None, wait_initial=0.1, wait_max=5.0
+            on=_may_pass,
+            attempts=self._attempts,
+            timeout=None,
+            wait_initial=0.1,
+            wait_max=5.0,
+            wait_jitter=0.3,
         )
         async for attempt in tries:
             with attempt:

@@ -174,7 +174,7 @@ class HeatMap(Model):
 class Answer(BaseModel):
     """What the workflow service says of an execution; what else it says is passed over."""
 
-    model_config = ConfigDict(alias_generator=to_camel, frozen=True)
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
 
     execution_id: Words | None = None
     status: str

@@ -84,7 +84,8 @@ class NaiveLedger:
             connection.execute(update.values(**values, updated_at=now()))
 
     def _refresh(self, claim: Claim) -> None:
-        with self.engine.begin() as connection:
+        # It reads before it writes, which SQLite would refuse once another has written.
+        with self.engine.execution_options(begin="IMMEDIATE").begin() as connection:
             refresh(connection, claim.collection)
 
 

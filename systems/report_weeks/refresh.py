@@ -34,7 +34,7 @@ def counts_of(connection: sa.Connection, collection: str) -> dict[str, int]:
     """How many weeks a collection has, in each status."""
     c = WEEKS.c
     query = sa.select(c.status, sa.func.count()).where(c.collection_id == collection)
-    return dict(connection.execute(query.group_by(c.status)).tuples().all())
+    return {row[0]: row[1] for row in connection.execute(query.group_by(c.status))}
 
 
 def status_of(status: str, counts: dict[str, int]) -> str:

@@ -68,10 +68,7 @@ class _Desk:
     manner: Manner
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(Served.model_fields, 0))
     by_key: dict[str, asyncio.Future[dict[str, Any] | None]] = field(default_factory=dict)
-    dice: random.Random = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.dice = random.Random(self.manner.seed)
+    begun: int = 0
 
     async def answer(self, key: str | None, start: date) -> dict[str, Any] | None:
         """The body of an answer; None for 503."""
@@ -91,20 +88,23 @@ class _Desk:
             del self.by_key[key]
 
     async def _execute(self, start: date) -> dict[str, Any] | None:
-        fails = self.dice.random() < self.manner.fail_rate
-        unavailable = fails and self.dice.random() < 0.5
-        silent = self.dice.random() < self.manner.no_id_rate
-        await asyncio.sleep(self.manner.latency * (0.5 + self.dice.random()))
+        # Of its number alone, so that a seed tells how many fail, whoever comes first.
+        self.begun += 1
+        dice = random.Random(f"{self.manner.seed} {self.begun}")
+        fails = dice.random() < self.manner.fail_rate
+        unavailable = fails and dice.random() < 0.5
+        silent = dice.random() < self.manner.no_id_rate
+        await asyncio.sleep(self.manner.latency * (0.5 + dice.random()))
         if fails:
             self.counts["failed"] += 1
         if unavailable:
             return None
-        own = {"executionId": f"amc-{self.dice.getrandbits(40):010x}"}
+        own = {"executionId": f"amc-{dice.getrandbits(40):010x}"}
         if fails:
             return {**own, "status": "FAILED", "error": "the query ran out of memory"}
         self.counts["executions"] += 1
         self.counts["without_id"] += silent
-        rows = self.dice.randrange(90_000)
+        rows = dice.randrange(90_000)
         body = {"status": DONE, "rowCount": rows, "data": {"rows": rows, "week": str(start)}}
         return body if silent else {**own, **body}
 

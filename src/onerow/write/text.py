@@ -28,7 +28,9 @@ def as_text(statement: Any, dialect: str, columns: Iterable[sa.Column[Any]]) -> 
     """
     compiled = statement.compile(dialect=_dialect(dialect))
     binds = (sa.bindparam(name, type_=bind.type) for name, bind in compiled.binds.items())
-    return sa.text(str(compiled)).bindparams(*binds).columns(*columns)
+    # Some types bring a cast along (`:id::UUID`), behind which `text` sees no parameter.
+    text = str(compiled).replace("::", r"\:\:")
+    return sa.text(text).bindparams(*binds).columns(*columns)
 
 
 def _dialect(name: str) -> Any:
