@@ -13,6 +13,8 @@ from systems.shared.errors import SystemFailure
 
 CONNECT_SECONDS = 10
 BUSY_SECONDS = 10
+#: Of a server's writers: as long as a table of a million rows may take to be made again.
+SERVER_BUSY_SECONDS = 60
 LITE: dict[str, Any] = {"isolation_level": None, "timeout": BUSY_SECONDS}
 
 
@@ -70,7 +72,7 @@ def open_async_engine(text: str, *, connections: int) -> AsyncEngine:
     _check_file(url, create=False)
     lite = url.set(drivername="sqlite+aiosqlite")
     engine = create_async_engine(lite, connect_args=LITE, **pool)
-    _sqlite_settings(engine.sync_engine, journal=True)
+    _sqlite_settings(engine.sync_engine, server=True)
     return engine
 
 
@@ -96,7 +98,7 @@ def _postgresql_settings(engine: sa.Engine) -> None:
 def _sqlite(url: URL, create: bool, pool: dict[str, int]) -> sa.Engine:
     _check_file(url, create)
     engine = sa.create_engine(url, connect_args=LITE, **pool)
-    _sqlite_settings(engine, journal=bool(pool))
+    _sqlite_settings(engine, server=bool(pool))
     return engine
 
 
@@ -108,12 +110,13 @@ def _check_file(url: URL, create: bool) -> None:
         raise SystemFailure(f"There is no {'folder for the' if create else 'SQLite'} file {path}.")
 
 
-def _sqlite_settings(engine: sa.Engine, *, journal: bool) -> None:
+def _sqlite_settings(engine: sa.Engine, *, server: bool) -> None:
     @sa.event.listens_for(engine, "connect")
     def settings(dbapi: Any, _record: Any) -> None:
         dbapi.execute("PRAGMA foreign_keys = ON")
-        if journal:
+        if server:
             dbapi.execute("PRAGMA journal_mode = WAL")
+            dbapi.execute(f"PRAGMA busy_timeout = {SERVER_BUSY_SECONDS * 1000}")
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:

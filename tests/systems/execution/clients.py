@@ -50,11 +50,11 @@ class Clients:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(PATIENCE)
+            thread.join(4 * PATIENCE)
 
     def after(self, saves: int) -> None:
         """Wait until so many more rows are saved."""
-        wanted, end = self.statuses[201] + saves, time.monotonic() + PATIENCE
+        wanted, end = self.statuses[201] + saves, time.monotonic() + 4 * PATIENCE
         while self.statuses[201] < wanted:
             assert time.monotonic() < end, (self.statuses, self.surprises)
             time.sleep(0.01)
@@ -64,7 +64,7 @@ class Clients:
         said = Claims(sub=f"f{facility:03d}.accountant1", role="ACCOUNTANT", facility_id=facility)
         headers = {"Authorization": f"Bearer {TOKENS.mint(said, 3600)}"}
         ours = {"facilityId": facility} if self.sends_facility else {}
-        with httpx.Client(base_url=self.address, headers=headers, timeout=PATIENCE) as http:
+        with httpx.Client(base_url=self.address, headers=headers, timeout=4 * PATIENCE) as http:
             mine: list[int] = []
             while not self._stop.is_set():
                 if mine and dice.random() < 0.3:
