@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from systems.shared import commands
+from systems.shared.web.commands import serve_command
 from systems.triage_bot import states
+
+if TYPE_CHECKING:
+    from systems.shared.web.server import Make
 
 today_option = click.option(
     "--today",
@@ -114,6 +119,29 @@ def replay(url: str) -> int:
     from systems.triage_bot.errands import replay as run
 
     return run(url)
+
+
+@cli.command()
+@click.option(
+    "--url", metavar="URL", help="A database to keep.  [default: a SQLite file that goes with it]"
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Of the page."
+)
+def sandbox(url: str | None, port: int) -> None:
+    """Try the bot without Slack: a page with a team to play, until Ctrl-C."""
+    from systems.triage_bot.sandbox import run
+
+    run(url, port)
+
+
+def _make() -> Make:
+    from systems.triage_bot.app import make
+
+    return make
+
+
+cli.add_command(serve_command(_make, signed=False))
 
 
 if __name__ == "__main__":

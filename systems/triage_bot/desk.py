@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from onerow import transient_of
-from onerow.aio import Retry, Spool, transactional
+from onerow.aio import Retry, Spool, operation, transactional
 from onerow.write.notify import SpoolEvent
 from onerow.write.spool import Replayed
 from systems.triage_bot import naive, reading, snapshot, writes
@@ -26,6 +26,7 @@ from systems.triage_bot.snapshot import Snapshot
 log = logging.getLogger(__name__)
 
 Warn = Callable[[str, str], None]
+REMEMBERED = 10_000  #: deliveries
 READ = Retry(attempts=2, budget=1.0)  #: a page is better served from memory than late
 
 
@@ -54,11 +55,13 @@ class Desk(Protocol):
     """The safe one and the naive one."""
 
     engine: AsyncEngine
+    is_naive: bool
 
     async def submit(
         self, name: str, record: Record, by: str, op_id: str | None = None
     ) -> Done: ...
     async def read(self) -> Snapshot: ...
+    async def is_first(self, op_id: str) -> bool: ...
     @property
     def known(self) -> Snapshot: ...
     @property
@@ -134,6 +137,7 @@ class SafeDesk(_Reading):
         lite = engine.dialect.name == "sqlite"
         self._turn: Any = asyncio.Lock() if lite else nullcontext()
         self._saved: Team | None = None
+        self._seen: dict[str, None] = {}
 
     @property
     def depth(self) -> int:
@@ -163,6 +167,25 @@ class SafeDesk(_Reading):
             raise
         return Done(done.result, done.repeated) if done == "applied" else Done(None)
 
+    async def is_first(self, op_id: str) -> bool:
+        """Whether a delivery is new; by our own memory while the database is away."""
+        if op_id in self._seen:
+            return False
+        self._seen[op_id] = None
+        if len(self._seen) > REMEMBERED:
+            del self._seen[next(iter(self._seen))]
+
+        async def see(connection: AsyncConnection) -> bool:
+            return not (await operation(connection, op_id)).replay
+
+        try:
+            async with self._turn:
+                return await transactional(self.engine, retry=READ)(see)()
+        except Exception as error:
+            if not away(error):
+                raise
+            return True
+
     async def replay(self) -> Replayed:
         """Apply what waits, in order, each once.
 
@@ -185,6 +208,9 @@ class NaiveDesk(_Reading):
 
     is_naive = True
     depth = 0
+
+    async def is_first(self, op_id: str) -> bool:
+        return True
 
     async def submit(self, name: str, record: Record, by: str, op_id: str | None = None) -> Done:
         return Done(await naive.HANDLERS[name](self.engine, record.payload(by)))

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 
-from systems.triage_bot.rotation import TITLES, Duty, Override, Sprint
+from systems.triage_bot.rotation import TITLES, Duty, Override, Sprint, Team
+from systems.triage_bot.severity import Level, assess
 
 Block = dict[str, Any]
 Message = dict[str, Any]
@@ -177,3 +178,18 @@ def answered(override: Override, sprint: Sprint | None) -> Message:
     text = f"*{override.status.capitalize()}* by {mention(override.answered_by)}"
     said = request_text(override, sprint) if sprint else ""
     return message(f"Override {override.status}", [section(said or text), context(text)])
+
+
+def assessment(team: Team, today: date, said: str, levels: Sequence[Level]) -> Message:
+    """Who is on call; or, of a message that says what is wrong, how severe it is."""
+    sprint = team.sprint(team.current) or team.sprint_on(today)
+    if sprint is None:
+        return message(f"There is no sprint on {day(today)}.")
+    duties = team.duties(sprint.index)
+    if not said.strip() or "on call" in said.lower() or "on-call" in said.lower():
+        return on_call("On call now", sprint, duties)
+    level, words = assess(said, levels)
+    found = f"Because of: {', '.join(words)}" if words else "No word of the guidelines was found."
+    call = [d for d in duties if d.role in level.call]
+    text = f"{level.name} ({level.title}): answer within {level.respond}"
+    return message(text, [section(f"*{text}*\n{duty_lines(call)}"), context(escape(found))])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,8 @@ from systems.shared.web.tokens import Tokens
 
 THREADS = 16  #: each with a connection; further requests wait for one, in order
 MOST_BYTES = 256 * 1024
+
+Around = Callable[[], AbstractAsyncContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,7 @@ def make_app(
     most_bytes: int = MOST_BYTES,
     health: measures.More = dict,
     health_at: Sequence[str] = (measures.HEALTH,),
+    around: Around = nullcontext,
 ) -> FastAPI:
     """An application without calls of its own.
 
@@ -52,6 +55,7 @@ def make_app(
         most_bytes: of a request's body.
         health: what /health tells besides.
         health_at: its addresses.
+        around: what runs while the application does.
     """
     app = _Documented(
         title=title,
@@ -60,7 +64,7 @@ def make_app(
         # Their pages load scripts from elsewhere, which our policy forbids.
         docs_url=None,
         redoc_url=None,
-        lifespan=_lifespan,
+        lifespan=_lifespan(around),
     )
     errors.install(app, form)
     app.add_middleware(BodyLimit, most=most_bytes, form=form)
@@ -69,10 +73,14 @@ def make_app(
     return app
 
 
-@asynccontextmanager
-async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
-    anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
-    yield
+def _lifespan(around: Around) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+        async with around():
+            yield
+
+    return lifespan
 
 
 class _Documented(FastAPI):
