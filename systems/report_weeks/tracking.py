@@ -60,9 +60,9 @@ def _clear(connection: sa.Connection, run: str, since: date) -> int:
     pick = sa.select(*of).where(w.created_at >= _midnight(connection, since))
     pick = pick.where(w.execution_id.is_not(None)).with_for_update()
     names = ("run", "week_id", "execution_id", "old_updated_at")
-    count = connection.execute(sa.insert(CLEARED).from_select(names, pick)).rowcount
+    connection.execute(sa.insert(CLEARED).from_select(names, pick))
     update = sa.update(WEEKS).where(w.id.in_(_weeks_of(run)))
-    connection.execute(update.values(execution_id=None, updated_at=columns.now()))
+    count = connection.execute(update.values(execution_id=None, updated_at=columns.now())).rowcount
     written = sa.select(w.updated_at).where(w.id == CLEARED.c.week_id).scalar_subquery()
     note = sa.update(CLEARED).where(CLEARED.c.run == run)
     connection.execute(note.values(new_updated_at=written))

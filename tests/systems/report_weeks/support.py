@@ -137,8 +137,10 @@ def collect(
             return await Runner(book, client).run(collections)
 
     with engine_of(box) as engine:
-        book = NaiveLedger(engine, lease) if naive else Ledger(engine, "tests", lease)
-        return asyncio.run(work(book))
+        book: Any = NaiveLedger(engine, lease) if naive else Ledger(engine, "tests", lease)
+        # In a thread of its own: in that of a browser a loop is running already.
+        (tally,) = at_once([lambda: asyncio.run(work(book))])
+    return tally
 
 
 def created(box: Sandbox, weeks: int = 52, *, naive: bool = False) -> str:

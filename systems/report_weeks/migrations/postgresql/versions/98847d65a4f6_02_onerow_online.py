@@ -327,9 +327,13 @@ def _validate(table: str, name: str, *, unless_not_null: str = "") -> None:
 
 
 def _is_not_null(table: str, column: str) -> bool:
+    """In all rows; from PostgreSQL 18 on it may be in new ones alone."""
     return bool(
         _ask(
-            f"SELECT attnotnull FROM pg_attribute WHERE attrelid = to_regclass({_literal(table)})"
-            f" AND attname = {_literal(column)} AND NOT attisdropped"
+            "SELECT a.attnotnull AND NOT EXISTS (SELECT 1 FROM pg_constraint AS k"
+            " WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey = ARRAY[a.attnum]"
+            " AND NOT k.convalidated) FROM pg_attribute AS a"
+            f" WHERE a.attrelid = to_regclass({_literal(table)})"
+            f" AND a.attname = {_literal(column)} AND NOT a.attisdropped"
         )
     )
