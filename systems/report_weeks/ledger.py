@@ -93,10 +93,10 @@ class Ledger:
         claims = [_claimed(w, of) for w in weeks]
         insert = sa.insert(EXECUTIONS).values(status="running", started_at=now())
         connection.execute(insert, [_execution(c) for c in claims])
-        started = sa.update(COLLECTIONS).where(
-            COLLECTIONS.c.id == collection, COLLECTIONS.c.status.in_(("pending", "failed"))
-        )
-        connection.execute(started.values(status="running", updated_at=now()))
+        if of["status"] != "running":
+            own_row = sa.update(COLLECTIONS).where(COLLECTIONS.c.id == collection)
+            moves = COLLECTIONS.c.status.in_(("pending", "failed"))
+            connection.execute(own_row.where(moves).values(status="running", updated_at=now()))
         return claims
 
     def _take(self, connection: sa.Connection, collection: str, limit: int) -> list[Any]:
