@@ -93,8 +93,10 @@ def message(text: str, blocks: Sequence[Block] = ()) -> Message:
 
 def on_call(title: str, sprint: Sprint, duties: Sequence[Duty]) -> Message:
     """Who is on call in a sprint."""
-    text = f"{title}: {escape(sprint.name)}, {span(sprint)}"
-    return message(text, [header(title), context(text), section(duty_lines(duties))])
+    about = f"{escape(sprint.name)}, {span(sprint)}"
+    return message(
+        f"{title}: {about}", [header(title), context(about), section(duty_lines(duties))]
+    )
 
 
 def roles(names: Iterable[str]) -> str:

@@ -6,6 +6,7 @@ import secrets
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from fastapi import FastAPI
 
 from onerow import Retry
 from systems.shared.address import open_engine
+from systems.shared.errors import SystemFailure
 from systems.shared.fixtures import build as build_state
 from systems.shared.web.application import THREADS, Serving
 from systems.shared.web.tokens import LEAST_BYTES, Tokens
@@ -111,6 +113,10 @@ def _in_thread(served: FastAPI, listener: socket.socket) -> Iterator[None]:
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:
+        while not server.started:
+            if not thread.is_alive():
+                raise SystemFailure("A server of the sandbox does not start; its log says why.")
+            time.sleep(0.01)
         yield
     finally:
         server.should_exit = True

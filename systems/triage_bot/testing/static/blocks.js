@@ -1,6 +1,6 @@
 // Block Kit as elements; texts are set as text, never as markup.
 
-const EMOJI = { warning: "⚠️", white_check_mark: "✅", x: "❌" };
+const EMOJI = { warning: "⚠", white_check_mark: "✓", x: "✗" };
 const MARKS = /<@(\w+)>|\*([^*\n]+)\*|(?<!\w)_([^_\n]+)_(?!\w)|:(\w+):/g;
 
 export function element(tag, className, ...children) {
