@@ -1,0 +1,5 @@
+"""Alembic's environment for PostgreSQL."""
+
+from systems.shared.migrations import run
+
+run("postgresql")

@@ -1,0 +1,5 @@
+"""Alembic's environment for SQLite."""
+
+from systems.shared.migrations import run
+
+run("sqlite")
