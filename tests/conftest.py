@@ -3,7 +3,8 @@
     sqlite_url    an empty SQLite file
     pg_url        a fresh database on the first PostgreSQL server found
     db_url        the test runs twice: sqlite, postgresql
-    every_url     once on SQLite and once on each server found: sqlite, postgresql-system-15, …
+    every_url     once on SQLite and once on each server found: sqlite, postgresql-system-15, …;
+                  in `make test` only a third of the tests go to each, the others to one in turn
     every_pg_url  once on each server found
     pg_server     the `onerow.testing.Server` behind pg_url
 
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
+from zlib import crc32
 
 import hypothesis
 import pytest
@@ -66,10 +68,24 @@ def pytest_report_header() -> list[str]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give `every_url` its engines."""
     if "every_url" in metafunc.fixturenames:
-        engines = ["sqlite", *(f"postgresql-{name}" for name in _names())]
+        engines = ["sqlite", *(f"postgresql-{name}" for name in _servers_of(metafunc))]
         metafunc.parametrize("every_url", engines, indirect=True)
     if "every_pg_url" in metafunc.fixturenames:
-        metafunc.parametrize("every_pg_url", [f"postgresql-{n}" for n in _names()], indirect=True)
+        engines = [f"postgresql-{name}" for name in _servers_of(metafunc)]
+        metafunc.parametrize("every_pg_url", engines, indirect=True)
+
+
+def _servers_of(metafunc: pytest.Metafunc) -> list[str]:
+    """Every server; in `make test` for a third of the tests, and in turn one for the others.
+
+    The whole matrix is `make test-all`.
+    """
+    names = _names()
+    name = f"{metafunc.module.__name__}.{metafunc.function.__name__}"
+    turn = crc32(name.encode())
+    if metafunc.config.option.markexpr != "not slow" or turn % 3 == 0:
+        return names
+    return [names[turn // 3 % len(names)]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
