@@ -10,7 +10,7 @@ inheritance and deferral must leave no gap.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 from typing import Literal
@@ -69,7 +69,14 @@ _SENTENCES = {
 
 def verdict(bound: BoundKey) -> Verdict:
     """How far the table's indexes enforce the key, and by which one."""
-    return _Court(bound).verdict()
+    found = _Court(bound).verdict()
+    return replace(found, reason=with_folding(found.reason, bound))
+
+
+def with_folding(reason: str, bound: BoundKey) -> str:
+    """A reason, with what the engine cannot tell alike (lang_corefunc.html#lower, NOCASE)."""
+    narrow = bound.dialect == "sqlite" and bound.key.ignore_case
+    return f"{reason} (SQLite folds the case of ASCII letters only)" if narrow else reason
 
 
 def null_check(part: KeyPart, where: str | None) -> str:
@@ -384,4 +391,4 @@ def _known_comparison(element: IndexColumn, index: Index) -> bool:
     return known or not index.unique
 
 
-__all__ = ["GAPS", "Candidate", "Verdict", "null_check", "null_checked", "verdict"]
+__all__ = ["GAPS", "Candidate", "Verdict", "null_check", "null_checked", "verdict", "with_folding"]

@@ -34,10 +34,16 @@ class BoundKey:
     name: str  #: of its index or constraint
     dialect: str
     version: tuple[int, ...]
+    source: str = ""  #: what stands in for a table that lacks columns which other rules bring
 
     @property
     def label(self) -> str:
         return self.key.label
+
+    @property
+    def rows(self) -> str:
+        """What its rows are read from."""
+        return self.source or self.table.sql
 
     @property
     def where(self) -> str | None:

@@ -22,8 +22,9 @@ from onerow.dialects import dialect
 from onerow.errors import RuleError
 from onerow.facts import KeyFacts
 from onerow.finding import CheckResult, Finding, RuleState
-from onerow.keys import bind_key, bind_table
+from onerow.keys import BoundKey, bind_key, bind_table
 from onerow.planning import standing_verdict
+from onerow.planning.coming import Coming, coming
 from onerow.rules import Key, Rule, kind_of
 from onerow.schema import PARTITIONED, Snapshot, Table
 from onerow.sql import Name, comma, literal
@@ -193,14 +194,23 @@ class Diagnosis:
 def context_of(
     snapshot: Snapshot, rules: Iterable[Rule] = (), statistics: Statistics | None = None
 ) -> Context:
-    """What checks look at. A key on a column that another rule is to bring is not there yet."""
-    keys = []
+    """What checks look at."""
+    talk = dialect(snapshot.dialect)
+    keys = tuple(_countable(tuple(rules), snapshot))
+    return Context(snapshot=snapshot, talk=talk, keys=keys, statistics=statistics or {})
+
+
+def _countable(rules: Sequence[Rule], snapshot: Snapshot) -> Iterator[BoundKey]:
+    """The declared keys whose rows can be looked at: not those over a column yet to be filled."""
+    awaited = Coming(catalog=snapshot)
+    with suppress(RuleError):
+        awaited = coming(rules, snapshot)
     for rule in rules:
         if isinstance(rule, Key):
             with suppress(RuleError):
-                keys.append(bind_key(rule, snapshot))
-    talk = dialect(snapshot.dialect)
-    return Context(snapshot=snapshot, talk=talk, keys=tuple(keys), statistics=statistics or {})
+                bound = awaited.key(rule)
+                if awaited.countable(bound):
+                    yield bound
 
 
 def listed(snapshot: Snapshot, rules: Iterable[Rule], checks: Sequence[Check]) -> tuple[Probe, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
@@ -10,10 +10,10 @@ from sqlalchemy import Connection
 from onerow import survey
 from onerow.database import Database, errors, run
 from onerow.dialects import Dialect, dialect
-from onerow.expressions import columns_in
+from onerow.enforcement import Verdict, with_folding
 from onerow.facts import KeyFacts, RowFacts
 from onerow.finding import RuleState, Violations
-from onerow.keys import bind_key, bind_table
+from onerow.keys import bind_table
 from onerow.measure import key_facts, reading
 from onerow.planning import column as columns
 from onerow.planning import constraint as constraints
@@ -21,13 +21,13 @@ from onerow.planning import index as indexes
 from onerow.planning import population as populations
 from onerow.planning import reference as references
 from onerow.planning import standing_verdict
-from onerow.planning.binding import with_table
+from onerow.planning.coming import Coming, coming
 from onerow.planning.reference import BoundReference
 from onerow.rules import Column, Constraint, Index, Key, Population, Reference, Rule, kind_of
 from onerow.sameness import same_type
 from onerow.schema import Column as TableColumn
 from onerow.schema import Snapshot, Table
-from onerow.sql import Name, comma, literal, quote
+from onerow.sql import comma, literal, quote
 
 ENFORCED, NOT_ENFORCED = "enforced", "not enforced"
 
@@ -41,32 +41,24 @@ def rule_states(
         RuleError: a rule names what is not there, and no other rule brings it.
     """
     with errors(database), reading(database) as connection:
-        court = _Court(connection, catalog, dialect(catalog.dialect))
-        court.expect(r for r in rules if isinstance(r, Column))
+        court = _Court(connection, coming(rules, catalog), dialect(catalog.dialect))
         return tuple(court.state(r) for r in rules)
 
 
 def state_of(connection: Connection, rule: Rule, catalog: Snapshot) -> RuleState:
     """Where one rule stands, inside of the transaction that is open."""
-    return _Court(connection, catalog, dialect(catalog.dialect)).state(rule)
+    return _Court(connection, Coming(catalog=catalog), dialect(catalog.dialect)).state(rule)
 
 
 @dataclass(slots=True)
 class _Court:
     connection: Connection
-    catalog: Snapshot
+    coming: Coming
     talk: Dialect
-    coming: frozenset[tuple[Name, str]] = frozenset()  #: columns that rules want and tables lack
 
-    def expect(self, rules: Iterator[Column]) -> None:
-        """Let other rules speak of columns that a rule is to add."""
-        for rule in rules:
-            bound = columns.bind_rule(rule, self.catalog)
-            if bound.there is None:
-                new = TableColumn(name=rule.name, type=rule.type)
-                table = replace(bound.table, columns=(*bound.table.columns, new))
-                self.catalog = with_table(self.catalog, table)
-                self.coming |= {(table.ident, rule.name)}
+    @property
+    def catalog(self) -> Snapshot:
+        return self.coming.catalog
 
     def state(self, rule: Rule) -> RuleState:
         match rule:
@@ -100,20 +92,19 @@ class _Court:
 
     def _missing(self, rule: Rule, used: Sequence[str]) -> RuleState | None:
         table = bind_table(rule.table, self.catalog, rule.label)
-        names = [n for n in dict.fromkeys(used) if (table.ident, n) in self.coming]
+        names = self.coming.missing(table, used)
         if not names:
             return None
         return self._state(rule, table, False, f"{table} has no column {comma(names)} yet")
 
-    def _used(self, *expressions: str | None) -> list[str]:
-        return [c for e in expressions if e for c in columns_in(e, self.talk.name) or ()]
-
     def key(self, rule: Key) -> RuleState:
-        bound = bind_key(rule, self.catalog)
-        missing = self._missing(rule, [*bound.columns, *self._used(rule.where, *rule.columns)])
-        if missing is not None:
+        bound = self.coming.key(rule)
+        missing = self._missing(rule, self.coming.missing_in(bound))
+        if missing is not None and not self.coming.countable(bound):
             return missing
         found = standing_verdict(bound)
+        if missing is not None:
+            found = Verdict(reason=with_folding(missing.reason, bound))
         # What the catalog enforces needs no look at the rows.
         facts = KeyFacts() if found.enforced else key_facts(self.connection, bound, self.talk)
         return RuleState(
@@ -130,7 +121,7 @@ class _Court:
     def column(self, rule: Column) -> RuleState:
         bound = columns.bind_rule(rule, self.catalog)
         there, table = bound.there, bound.table
-        if there is None or (table.ident, rule.name) in self.coming:
+        if there is None or self.coming.missing(table, [rule.name]):
             return self._state(rule, table, False, f"{table} has no column {rule.name}")
         if not _is_of_type(self.connection, rule, there):
             return self._state(rule, table, False, f"it is of type {there.type}")
@@ -170,7 +161,7 @@ class _Court:
 
     def constraint(self, rule: Constraint) -> RuleState:
         bound = constraints.bind_constraint(rule, self.catalog)
-        missing = self._missing(rule, self._used(rule.check))
+        missing = self._missing(rule, self.coming.used(rule.check))
         if missing is not None:
             return missing
         there = constraints.standing(bound, self.talk.name)
@@ -183,7 +174,7 @@ class _Court:
 
     def population(self, rule: Population) -> RuleState:
         bound = populations.bind_population(rule, self.catalog)
-        missing = self._missing(rule, [bound.column.name, *self._used(rule.where)])
+        missing = self._missing(rule, [bound.column.name, *self.coming.used(rule.where)])
         if missing is not None:
             return missing
         facts = survey.population_facts(self.connection, bound)

@@ -517,7 +517,7 @@ def reason(snapshot: Snapshot, what: str) -> str:
          "the unique index on_t covers only rows where status = 'A'"),
         ("case and a raw index",
          "the unique sqlite_autoindex_t_1 tells apart what the key takes for the same, such as"
-         " upper and lower case"),
+         " upper and lower case (SQLite folds the case of ASCII letters only)"),
         ("equal and two partial ones", "the unique indexes on_t, on_t2"),
     ],
 )  # fmt: skip

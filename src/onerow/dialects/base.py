@@ -54,7 +54,7 @@ class Dialect(ABC):
         Columns: k1 … kn, members, groups, surplus (Σ(n − 1)).
         """
         groups = (
-            f"SELECT {comma([*aliased(bound), 'count(*) AS n'])} FROM {bound.table.sql}"
+            f"SELECT {comma([*aliased(bound), 'count(*) AS n'])} FROM {bound.rows}"
             f" WHERE {key_filter(bound)}{group_by(bound)} HAVING count(*) > 1"
         )
         order = comma(["n DESC", *key_aliases(bound)])
@@ -72,7 +72,7 @@ class Dialect(ABC):
         """Counts rows with a NULL in the key, for `nulls = "forbidden"`."""
         tests = " OR ".join(f"{p.sql} IS NULL" for p in bound.parts)
         where = f"({bound.where}) AND " if bound.where is not None else ""
-        return f"SELECT count(*) FROM {bound.table.sql} WHERE {where}({tests})"
+        return f"SELECT count(*) FROM {bound.rows} WHERE {where}({tests})"
 
     def disagreements(self, spec: MergeSpec, column: Column) -> str:
         """Counts groups in which a column with the policy `error` holds two different values."""
