@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from systems.membership_plans import states
+from systems.membership_plans import rule_files, states
 from systems.shared import commands
 from systems.shared.web.commands import serve_command, token_command
 
@@ -35,10 +35,19 @@ def after(url: str, force: bool) -> None:
 
 @cli.command()
 @click.option("--folded", is_flag=True, help="SQLite: those for names that are not ASCII.")
-def rules(folded: bool) -> None:
+@click.option("--trigger", is_flag=True, help="PostgreSQL: over a scope_key kept by a trigger.")
+def rules(folded: bool, trigger: bool) -> None:
     """Print the rule file."""
-    name = "rules-folded.toml" if folded else "rules.toml"
-    click.echo(commands.rules_text(__file__, name), nl=False)
+    if folded and trigger:
+        raise click.UsageError("--folded is for SQLite, --trigger for PostgreSQL: take one.")
+    text = rule_files.by_trigger if trigger else rule_files.folded if folded else rule_files.rules
+    click.echo(text(), nl=False)
+
+
+@cli.command()
+def trigger() -> None:
+    """Print the SQL of a scope_key that a trigger keeps, for a large table on PostgreSQL."""
+    click.echo(rule_files.trigger(), nl=False)
 
 
 def _make() -> Any:

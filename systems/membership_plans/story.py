@@ -13,10 +13,9 @@ import sqlalchemy as sa
 
 import onerow
 from onerow.race import Result
-from systems.membership_plans import races, states
+from systems.membership_plans import races, rule_files, states
 from systems.membership_plans.claims import Claims
 from systems.shared.address import open_engine
-from systems.shared.commands import rules_text
 from systems.shared.fixtures import build
 from systems.shared.story import Stage
 from systems.shared.web.tokens import Tokens
@@ -91,7 +90,7 @@ class _Story:
 
     def _check(self) -> None:
         self.stage.chapter("What is there, and what would be done", "onerow check; onerow plan")
-        self.rules.write_text(rules_text(__file__), encoding="utf-8")
+        self.rules.write_text(rule_files.rules(), encoding="utf-8")
         for finding in onerow.check(self.stage.url, self.rules).findings:
             if finding.check.startswith("U103"):
                 self.screen.say(finding.message)
