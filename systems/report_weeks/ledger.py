@@ -92,7 +92,8 @@ class Ledger:
             return []
         claims = [_claimed(w, of) for w in weeks]
         insert = sa.insert(EXECUTIONS).values(status="running", started_at=now())
-        connection.execute(insert, [_execution(c) for c in claims])
+        # With RETURNING, SQLAlchemy sends all rows in one statement.
+        connection.execute(insert.returning(EXECUTIONS.c.id), [_execution(c) for c in claims])
         if of["status"] != "running":
             own_row = sa.update(COLLECTIONS).where(COLLECTIONS.c.id == collection)
             moves = COLLECTIONS.c.status.in_(("pending", "failed"))

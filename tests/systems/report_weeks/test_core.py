@@ -234,7 +234,7 @@ def test_failures_of_the_service(answer: Response, said: str, calls: int) -> Non
 
 def test_a_service_that_is_slow_or_gone() -> None:
     """A sentence, after the timeout."""
-    with workflows(latency=5) as slow:
+    with workflows(latency=1) as slow:
         (late,) = asked(slow, attempts=1, timeout=0.2)
     (gone,) = asked("http://127.0.0.1:9", attempts=1)
     assert "in time" in str(late)
@@ -259,8 +259,8 @@ def test_the_service_keeps_its_rates() -> None:
             "parameters": {"start_date": "2024-01-01", "end_date": "2024-01-07"},
         }
         url = f"{address}/workflows/{WORKFLOW}/executions"
-        answers = [http.post(url, json=body) for _ in range(300)]
+        answers = [http.post(url, json=body) for _ in range(100)]
     good = [a.json() for a in answers if a.status_code == 200 and a.json()["status"] == "SUCCEEDED"]
-    assert 0.6 < len(good) / 300 < 0.8
-    assert 0.1 < sum("executionId" not in a for a in good) / len(good) < 0.3
+    assert 0.6 < len(good) / 100 < 0.8
+    assert 0.05 < sum("executionId" not in a for a in good) / len(good) < 0.35
     assert {a.status_code for a in answers} == {200, 503}
