@@ -87,7 +87,7 @@ async def request_override(connection: AsyncConnection, given: Values) -> Result
     sprint = await _sprint(connection, given["sprint_index"])
     result, number = await _request(connection, given)
     if number:
-        override = reading.override(await _override(connection, result["row"]["id"]))
+        override = reading.override(result["row"])
         await notify(connection, messages.of_request(override, sprint, number))
     return result
 
@@ -314,9 +314,13 @@ async def audit(
 
 async def notify(connection: AsyncConnection, notices: Sequence[Notice]) -> None:
     """Into the outbox, in the write's transaction; what is there already is not sent again."""
-    await bulk_upsert(
-        connection, t.NOTICE, [n.row() for n in notices], update=(), duplicates="first"
-    )
+    rows = [n.row() for n in notices]
+    if len(rows) > 1:
+        await bulk_upsert(connection, t.NOTICE, rows, update=(), duplicates="first")
+        return
+    for row in rows:
+        message = {"message": row.pop("message")}
+        await get_or_create(connection, t.NOTICE, row, defaults=message)
 
 
 HANDLERS: dict[str, Write] = {

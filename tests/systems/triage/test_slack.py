@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +22,8 @@ from systems.triage_bot.team import slack_id
 from systems.triage_bot.testing.play import FORM, NotAcked
 from systems.triage_bot.testing.workspace import direct
 from tests.support.sandbox import Sandbox as Box
+from tests.systems.serving import served
+from tests.systems.support import FOLDER
 from tests.systems.triage.support import broken, repaired
 
 ANA, BEN, CY = slack_id(2), slack_id(7), slack_id(12)
@@ -322,6 +326,59 @@ async def test_entering_a_sprint(box: Box, slack: Sandbox) -> None:
     assert [m["text"][:11] for m in slack.workspace.messages[CHANNEL]] == ["On call now"]
     assert "You are on call as PO" in dms(slack, ANA)
     assert box.rows("SELECT sprint_index FROM current_state") == [(0,)]
+
+
+# -- the process ---------------------------------------------------------------------------------
+
+ENV = {"SLACK_SIGNING_SECRET": "a-secret-to-sign-with", "SLACK_BOT_TOKEN": "xoxb-a-token"}
+
+
+def test_the_server(db_url: str, tmp_path: Path) -> None:
+    """In a process of its own: healthy, ends in order, and no secret is in its log."""
+    repaired(db_url)
+    env = {**ENV, "TRIAGE_SPOOL_DIR": str(tmp_path / "spool"), "TRIAGE_ADMINS": ADMIN}
+    with served("triage_bot", db_url, env=env) as server, server.client() as http:
+        told = http.get("/health").json()
+        assert (told["status"], told["spool_depth"], told["consistent"]) == ("ok", 0, True)
+        assert http.post("/slack/events", content="x").status_code == 401
+        assert "/slack/events" in http.get("/metrics").text
+        assert "a-secret" not in server.log
+        assert "xoxb-a-token" not in server.log
+
+
+@pytest.mark.parametrize(
+    ("state", "words", "env", "code", "said"),
+    [
+        (repaired, ("--naive",), ENV, 1, "--naive knows only the old keys"),
+        (broken, (), ENV, 1, "current_state_one_row"),
+        (repaired, (), {"SLACK_SIGNING_SECRET": ""}, 2, "SLACK_SIGNING_SECRET is not set"),
+        (repaired, (), {**ENV, "TRIAGE_TIMEZONE": "Mars"}, 2, "TRIAGE_TIMEZONE is 'Mars'"),
+    ],
+)
+def test_what_cannot_be_served(
+    sqlite_url: str,
+    tmp_path: Path,
+    state: Callable[[str], Box],
+    words: tuple[str, ...],
+    env: dict[str, str],
+    code: int,
+    said: str,
+) -> None:
+    """A schema that does not fit, a setting that is missing or cannot be read."""
+    state(sqlite_url)
+    command = [sys.executable, "-m", "systems.triage_bot", "serve", "--port", "0"]
+    done = subprocess.run(
+        [*command, "--url", sqlite_url, *words],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(FOLDER.parent), **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 # -- the original --------------------------------------------------------------------------------
