@@ -53,6 +53,8 @@ class Bot:
             # One workspace: no question to Slack, which may be away.
             return AuthorizeResult(enterprise_id=None, team_id=None, bot_token=slack.token)
 
+        # It warns that a token is ignored, which is the very one that `authorize` gives it.
+        logging.getLogger("slack_bolt.AsyncApp").addFilter(_is_no_token_warning)
         self.app = AsyncApp(signing_secret=slack.signing_secret, client=client, authorize=authorize)
         self._listen()
 
@@ -220,6 +222,10 @@ class Bot:
             if error.response.get("error") != "expired_trigger_id":
                 raise
             await self.asking.tell(_who(body), "That took too long; please try again.")
+
+
+def _is_no_token_warning(record: logging.LogRecord) -> bool:
+    return "`token` (or SLACK_BOT_TOKEN env variable)" not in record.getMessage()
 
 
 def _who(body: Body) -> str:

@@ -92,6 +92,52 @@ async def test_4_the_server_is_killed_in_a_burst(tmp_path: Path) -> None:
         await engine.dispose()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+async def test_a_minute_without_the_database_under_traffic(tmp_path: Path) -> None:
+    """Four writers do not stop; what each was told is so in the end, and is there once."""
+    told: list[str] = []
+    with postgres(durable=True) as server:
+        url = server.create_database("triage")
+        box = repaired(url)
+        engine = open_async_engine(url, connections=8)
+        await tables.prepare(engine)
+        given = sandbox.settings(tmp_path / "spool")
+        desk = SafeDesk(engine, given, lambda kind, _reason: told.append(kind))
+        stop, kept = asyncio.Event(), list[str]()
+
+        async def writer(number: int) -> None:
+            turn = 0
+            while not stop.is_set():
+                turn += 1
+                who = f"UNEW{number}X{turn}"
+                person = AddUser(slack_id=who, name="new", discipline="po", position=turn)
+                await desk.submit("add_user", person, "boss", f"op:{who}")
+                kept.append(who)
+                await asyncio.sleep(0.05)
+
+        writers = [asyncio.create_task(writer(n)) for n in range(4)]
+        await asyncio.sleep(3)
+        await asyncio.to_thread(server.kill)
+        await asyncio.sleep(60)
+        waiting = desk.depth
+        await asyncio.to_thread(server.restart)
+        await asyncio.sleep(3)
+        stop.set()
+        await asyncio.gather(*writers)
+        for _ in range(2):
+            await desk.replay()
+        found = Counter(
+            r[0] for r in box.rows("SELECT slack_id FROM users WHERE slack_id LIKE 'UNEW%'")
+        )
+        assert set(found) == set(kept)
+        assert set(found.values()) == {1}
+        assert box.value("SELECT count(*) FROM audit_logs WHERE table_name = 'users'") == len(kept)
+        assert waiting > 50
+        assert told == ["started", "ended"]
+        await engine.dispose()
+
+
 async def test_without_the_database(tmp_path: Path) -> None:
     """Commands are answered from the snapshot, requests wait, administrators are told twice."""
     with postgres() as server:

@@ -342,6 +342,7 @@ def test_the_server(db_url: str, tmp_path: Path) -> None:
         assert (told["status"], told["spool_depth"], told["consistent"]) == ("ok", 0, True)
         assert http.post("/slack/events", content="x").status_code == 401
         assert "/slack/events" in http.get("/metrics").text
+        assert "SLACK_BOT_TOKEN" not in server.log
         assert "a-secret" not in server.log
         assert "xoxb-a-token" not in server.log
 

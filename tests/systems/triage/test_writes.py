@@ -290,6 +290,19 @@ async def test_sprints(box: Sandbox, desk: SafeDesk) -> None:
     assert audits(box, "sprints") == ["INSERT", "UPDATE"]
 
 
+async def test_before_imports_at_once_fail(pg_url: str) -> None:
+    """On `sprints_sprint_index_key`: each looks, finds none, and inserts."""
+    box = broken(pg_url)
+    box.execute("DELETE FROM current_state", "DELETE FROM sprints")
+    given = {"sprint_name": "S", "start_date": "2031-01-01", "end_date": "2031-01-14", "by": "i"}
+    async with opened(pg_url, naive=True) as engine:
+        at_once = (naive.add_sprint(engine, {**given, "sprint_index": n // 8}) for n in range(64))
+        done = await asyncio.gather(*at_once, return_exceptions=True)
+    assert any(
+        isinstance(d, sa.exc.IntegrityError) and "sprints_sprint_index_key" in str(d) for d in done
+    )
+
+
 async def test_an_announcement_is_made_once(box: Sandbox, desk: SafeDesk) -> None:
     """However many jobs say it."""
     for _ in range(3):
