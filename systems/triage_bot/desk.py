@@ -15,8 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from onerow import transient_of
 from onerow.aio import Retry, Spool, operation, transactional
-from onerow.write.notify import SpoolEvent
-from onerow.write.spool import Replayed
+from onerow.write import Replayed, SpoolEvent
 from systems.triage_bot import naive, reading, snapshot, writes
 from systems.triage_bot.records import Record
 from systems.triage_bot.rotation import Team

@@ -11,7 +11,6 @@ from fastapi import FastAPI
 from starlette.responses import JSONResponse
 
 from onerow.aio import transactional
-from onerow.write.operations import operations
 from systems.shared.web.measures import HEALTH, Health
 from systems.triage_bot import reading, rotation
 from systems.triage_bot import tables as t
@@ -20,6 +19,9 @@ from systems.triage_bot.outbox import waiting
 
 PATIENCE = 5.0  #: seconds until a database that says nothing is away
 AUDITED = ("users", "sprints", "overrides", "current_state")
+
+#: The table of `onerow.write.operation` (docs/writes/operation.md).
+OPERATIONS = sa.table("onerow_operations", sa.column("created_at", sa.DateTime(timezone=True)))
 
 
 def install(app: FastAPI, desk: Desk) -> None:
@@ -98,7 +100,7 @@ async def _silent(connection: Any, naive: bool) -> list[str]:
     """Rows that were written since our first operation, and of which no audit row tells."""
     if naive:
         return []
-    since = await connection.scalar(sa.select(sa.func.min(operations.c.created_at)))
+    since = await connection.scalar(sa.select(sa.func.min(OPERATIONS.c.created_at)))
     if since is None:
         return []
     if connection.dialect.name == "sqlite":

@@ -92,7 +92,7 @@ PUBLIC += ("write.metrics", "write.alembic", "demo.screen")
 
 def _is_public(name: str) -> bool:
     module, _, last = name.rpartition(".")
-    return name in onerow.__all__ or (module in PUBLIC and last[0] != "_")
+    return name in (*onerow.__all__, *PUBLIC) or (module in PUBLIC and last[0] != "_")
 
 
 def _imports() -> list[tuple[Path, str]]:

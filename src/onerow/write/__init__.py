@@ -40,12 +40,14 @@ if TYPE_CHECKING:
     from onerow.write.errors import WriteError as WriteError
     from onerow.write.flow import Written as Written
     from onerow.write.listeners import observe as observe
+    from onerow.write.notify import SpoolEvent as SpoolEvent
     from onerow.write.operations import Fresh as Fresh
     from onerow.write.operations import Replay as Replay
     from onerow.write.operations import create_tables as create_tables
     from onerow.write.operations import operation as operation
     from onerow.write.retry import Retry as Retry
     from onerow.write.retry import transactional as transactional
+    from onerow.write.spool import Replayed as Replayed
     from onerow.write.spool import Spool as Spool
     from onerow.write.transient import Transient as Transient
     from onerow.write.transient import transient_of as transient_of
@@ -81,9 +83,10 @@ _HOMES = {
     ),
     "onerow.write.flow": ("Written",),
     "onerow.write.listeners": ("observe",),
+    "onerow.write.notify": ("SpoolEvent",),
     "onerow.write.operations": ("Fresh", "Replay", "create_tables", "operation"),
     "onerow.write.retry": ("Retry", "transactional"),
-    "onerow.write.spool": ("Spool",),
+    "onerow.write.spool": ("Replayed", "Spool"),
     "onerow.write.transient": ("Transient", "transient_of"),
     "onerow.write.verbs": (
         "advance",
