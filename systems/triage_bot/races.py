@@ -9,7 +9,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from onerow import aio
+from onerow.aio import transactional
 from onerow.race import Result, explore
 from systems.triage_bot import naive as original
 from systems.triage_bot import writes
@@ -26,7 +26,7 @@ Do = Callable[[AsyncEngine, str, Record, str], Awaitable[None]]
 
 async def safe(engine: AsyncEngine, name: str, record: Record, by: str) -> None:
     """One write in its transaction, as the spool applies it."""
-    write = aio.transactional(engine, name=name)(writes.HANDLERS[name])
+    write = transactional(engine, name=name)(writes.HANDLERS[name])
     await write(record.payload(by))
 
 

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from onerow.write.retry import transactional as transactional
     from onerow.write.spool import Replayed as Replayed
     from onerow.write.spool import Spool as Spool
+    from onerow.write.spool import Submitted as Submitted
     from onerow.write.transient import Transient as Transient
     from onerow.write.transient import transient_of as transient_of
     from onerow.write.verbs import advance as advance
@@ -86,7 +87,7 @@ _HOMES = {
     "onerow.write.notify": ("SpoolEvent",),
     "onerow.write.operations": ("Fresh", "Replay", "create_tables", "operation"),
     "onerow.write.retry": ("Retry", "transactional"),
-    "onerow.write.spool": ("Replayed", "Spool"),
+    "onerow.write.spool": ("Replayed", "Spool", "Submitted"),
     "onerow.write.transient": ("Transient", "transient_of"),
     "onerow.write.verbs": (
         "advance",
