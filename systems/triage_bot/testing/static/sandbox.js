@@ -10,14 +10,20 @@ let state = null;
 let place = HOME;
 let shown = ""; // what stands on the page, as text: it is drawn anew only when it changes
 let modalShown = "";
+let asked = 0; // looks that were begun, and the last of them that is drawn
+let drawn = 0;
 const seen = {}; // messages of a channel that this person has seen
 
 const user = () => at("user").value;
 
 async function look() {
+  const turn = ++asked;
   const who = user() || "UADMIN001";
   const answer = await fetch(`/state?user=${encodeURIComponent(who)}`);
-  state = await answer.json();
+  const found = await answer.json();
+  if (turn < drawn) return; // an answer that was overtaken would close what is open by now
+  drawn = turn;
+  state = found;
   draw();
 }
 
@@ -95,11 +101,11 @@ function drawHome() {
 
 function drawMessages() {
   const asides = state.asides.filter((a) => a.channel === place);
-  const drawn = [
+  const all = [
     ...(state.messages[place] ?? []).map((m) => drawMessage(m)),
     ...asides.slice(-3).map((m) => drawMessage(m, "aside")),
   ];
-  return drawn.length ? drawn : [element("p", "empty", "Nobody has said anything here.")];
+  return all.length ? drawn : [element("p", "empty", "Nobody has said anything here.")];
 }
 
 function drawMessage(message, more = "") {
