@@ -105,7 +105,7 @@ function drawMessages() {
     ...(state.messages[place] ?? []).map((m) => drawMessage(m)),
     ...asides.slice(-3).map((m) => drawMessage(m, "aside")),
   ];
-  return all.length ? drawn : [element("p", "empty", "Nobody has said anything here.")];
+  return all.length ? all : [element("p", "empty", "Nobody has said anything here.")];
 }
 
 function drawMessage(message, more = "") {
