@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
 
 from onerow.write import listeners
@@ -254,7 +255,7 @@ class Spool(SpoolBase):
 
     def submit(
         self,
-        sessions: Callable[[], Any],
+        sessions: Callable[[], Any] | Engine,
         name: str,
         payload: Any,
         *,
@@ -264,7 +265,7 @@ class Spool(SpoolBase):
         """Apply a write now, or keep it when the database is away.
 
         Args:
-            sessions: a sessionmaker.
+            sessions: a sessionmaker, or an Engine: handlers get a Connection then.
             name: of the handler.
             payload: for the handler; anything that JSON can hold. Say what is intended ("add 3"),
                 not what should result ("now 17"): it may be applied later.
@@ -290,7 +291,7 @@ class Spool(SpoolBase):
                 raise
             return self._keep(record, str(exc).split("\n")[0])
 
-    def replay(self, sessions: Callable[[], Any]) -> Replayed:
+    def replay(self, sessions: Callable[[], Any] | Engine) -> Replayed:
         """Apply what waits, in order, each once.
 
         Stops when the database is away again. A write that cannot be applied is put aside, and
@@ -315,7 +316,9 @@ class Spool(SpoolBase):
                 step = course.after(record, error)
             return step
 
-    def _apply(self, sessions: Callable[[], Any], handler: Handler, record: Record) -> Submitted:
+    def _apply(
+        self, sessions: Callable[[], Any] | Engine, handler: Handler, record: Record
+    ) -> Submitted:
         def once(session: Any) -> Submitted:
             with operation_row():
                 op = operation(session, record.op_id, fingerprint(record))
