@@ -117,14 +117,14 @@ def way(url: str, rows: int, folder: Path) -> None:
     assert traffic.answers["plan", 201] > 0
     assert set(traffic.answers) <= {("plan", 201), ("plan", 409), ("member", 201)}
 
-    assert onerow(box, "verify")["ok"]
+    assert [p.message for p in api.verify(box.url, RULES) if not p.ok] == []
     assert first.sold_otherwise() == 0, "members have gone to other plans"
     lost = "SELECT count(*) FROM members WHERE membership_plan_id IS NULL"
     assert box.value(lost) == 0
     assert_new_writers_hold(box)
 
-    back = onerow(box, "undo", done["run"])
-    assert (back["status"], back["left_alone"]) == ("undone", [])
+    back = api.undo(box.url, done["run"])
+    assert (back.status, back.left_alone) == ("undone", ()), back.message
     assert first.lost() == {}, "rows have not come back as they were"
 
 
@@ -149,9 +149,11 @@ def assert_new_writers_hold(box: Sandbox) -> None:
         "SELECT name FROM membership_plans WHERE tenant_id = 't1' AND scope = 'TENANT'"
         " AND status = 'ACTIVE' ORDER BY id LIMIT 1"
     )[0]
+    # As SQLite folds letters, and whichever plan the traffic has put first.
+    other = "".join(c.upper() if c.isascii() else c for c in name)
     insert = (
         "INSERT INTO membership_plans (id, tenant_id, scope, name, duration_type, duration_value,"
-        f" price, currency) VALUES ('x', 't1', 'TENANT', '{name.upper()}', 'DAYS', 1, 1, 'EUR')"
+        f" price, currency) VALUES ('x', 't1', 'TENANT', '{other}', 'DAYS', 1, 1, 'EUR')"
     )
     with pytest.raises(Exception, match=r"(?i)unique"):
         box.execute(insert)
@@ -161,8 +163,8 @@ def assert_new_writers_hold(box: Sandbox) -> None:
 
 
 def test_the_whole_way(db_url: str, tmp_path: Path) -> None:
-    """Checked, applied while the application serves, verified and undone, by the command line."""
-    way(db_url, 300, tmp_path)
+    """Checked, applied by the command line while the application serves, verified and undone."""
+    way(db_url, 120, tmp_path)
 
 
 @pytest.mark.slow
