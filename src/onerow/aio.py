@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from onerow.rules import Key
@@ -261,8 +262,15 @@ async def operation(
 
 async def create_tables(engine: AsyncEngine) -> None:
     """See `onerow.write.create_tables`."""
-    async with engine.begin() as connection:
-        await connection.run_sync(_operations.create_tables)
+    for pause in _operations.PAUSES:
+        try:
+            async with engine.begin() as connection:
+                await connection.run_sync(_operations.create_in)
+            return
+        except DBAPIError as exc:
+            if not _operations.may_try_again(exc, pause):
+                raise
+        await asyncio.sleep(pause)
 
 
 async def purge_operations(session: Target, older_than: timedelta) -> int:

@@ -51,7 +51,7 @@ NOTICE = Key(OUTBOX, "sprint_index", "recipient", "kind")
 async def prepare(engine: AsyncEngine) -> None:
     """Make the application's own tables where they are not there."""
     await create_tables(engine)
-    async with engine.begin() as connection:
+    async with engine.execution_options(begin="IMMEDIATE").begin() as connection:
         if connection.dialect.name == "postgresql":
             # CREATE TABLE IF NOT EXISTS of two at once breaks on the catalog's own key.
             await connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('triage_bot'))")

@@ -95,6 +95,20 @@ def test_tables_are_made_by_many(engine: sa.Engine) -> None:
     assert count(engine, operations) == 0
 
 
+def test_tables_are_made_by_many_that_begin(engine: sa.Engine) -> None:
+    """So they may where the application has BEGIN sent, on SQLite too."""
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN")
+
+    for _ in range(5):
+        operations.drop(engine, checkfirst=True)
+        in_threads(6, lambda _: create_tables(engine))
+    assert count(engine, operations) == 0
+
+
 def test_purge(engine: sa.Engine) -> None:
     """Old operations are forgotten, young ones kept."""
     create_tables(engine)

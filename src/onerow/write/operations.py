@@ -7,6 +7,7 @@ Idempotency-Key middleware and the spool lean on it.
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -15,13 +16,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
+from sqlalchemy.schema import CreateTable
 
 from onerow.sql import literal
-from onerow.write.conflict import conflict_of
 from onerow.write.errors import Contended, InFlight, OperationReused
 from onerow.write.flow import Ask, Flow
 from onerow.write.retry import mark_operation
 from onerow.write.run import dialect_of, drive, flush
+from onerow.write.transient import transient_of
 
 metadata = sa.MetaData()
 operations = sa.Table(
@@ -144,6 +146,9 @@ def store_flow(op_id: str, result: Any) -> Flow[None]:
     yield Ask(update.values(result=sa.bindparam("kept")), {"op": op_id, "kept": text})
 
 
+PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 0.0)  #: seconds after each try to make the table
+
+
 def create_tables(bind: Engine | Connection) -> None:
     """Make the table of operations if it is not there; several processes may do it at once.
 
@@ -151,15 +156,33 @@ def create_tables(bind: Engine | Connection) -> None:
         bind: an Engine or a Connection; for an Alembic revision see `onerow.write.alembic`.
     """
     if isinstance(bind, Connection):
-        metadata.create_all(bind)
+        create_in(bind)
         return
-    try:
-        metadata.create_all(bind)
-    except DBAPIError as exc:
-        # CREATE TABLE IF NOT EXISTS can lose a race to the catalog's own unique index.
-        if conflict_of(exc) is None and not sa.inspect(bind).has_table(operations.name):
-            raise
-        metadata.create_all(bind)
+    for pause in PAUSES:
+        try:
+            with bind.begin() as connection:
+                create_in(connection)
+            return
+        except DBAPIError as exc:
+            if not may_try_again(exc, pause):
+                raise
+        time.sleep(pause)
+
+
+def create_in(connection: Connection) -> None:
+    """Make the table in a transaction of the caller's."""
+    if connection.dialect.name == "postgresql":
+        if sa.inspect(connection).has_table(operations.name):
+            return  # IF NOT EXISTS would ask for the right to create all the same
+        # Two at once can break on the catalog's own unique index.
+        lock = sa.func.pg_advisory_xact_lock(sa.func.hashtext(operations.name))
+        connection.execute(sa.select(lock))
+    connection.execute(CreateTable(operations, if_not_exists=True))
+
+
+def may_try_again(exc: DBAPIError, pause: float) -> bool:
+    """On SQLite a transaction that has read cannot write once a faster one has (SQLITE_BUSY)."""
+    return pause > 0 and transient_of(exc) is not None
 
 
 def purge_operations(session: Session | Connection, older_than: timedelta) -> int:
