@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from onerow.write.binding import Bound
 from onerow.write.errors import DuplicateInBatch, WriteError
-from onerow.write.statements import is_expression
+from onerow.write.values import is_expression
 
 Duplicates = Literal["last", "first", "error"]
 Row = tuple[Any, ...]

@@ -27,6 +27,7 @@ from onerow.write.flows import Request, Verb, locked, names_our_key
 from onerow.write.live import Live
 from onerow.write.run import is_session, run_verb
 from onerow.write.statements import Statements
+from onerow.write.values import raised
 from onerow.write.verbs import Update, Values, _version
 
 COPY_FROM = 200
@@ -196,7 +197,7 @@ class _Batch:
     def _update_from(self, s: Any) -> Any:
         values: dict[Any, Any] = {self.bound.columns[n]: s.c[n] for n in self.sets}
         if self.bump is not None:
-            values[self.bump] = sa.func.coalesce(self.bump, 0) + 1
+            values[self.bump] = raised(self.bump)
         return sa.update(self.bound.table).where(self._match(s), self._differs(s)).values(values)
 
     def _insert_from(self, s: Any, params: dict[str, Any]) -> Flow[int]:

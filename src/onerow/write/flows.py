@@ -24,7 +24,8 @@ from onerow.write.errors import (
 )
 from onerow.write.flow import Answer, Ask, Flow, Outcome, Written
 from onerow.write.live import Live, lock_statement
-from onerow.write.statements import AS_EXPECTED, SAME, Statements, is_expression, value_params
+from onerow.write.statements import AS_EXPECTED, SAME, Statements
+from onerow.write.values import is_expression, value_params
 
 ROUNDS = 12
 UNIQUE = ("23505", "sqlite:2067", "sqlite:1555", "sqlite:2579")

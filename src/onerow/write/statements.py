@@ -18,17 +18,13 @@ from onerow.write.binding import Bound, Part
 from onerow.write.flow import Outcome
 from onerow.write.live import Live
 from onerow.write.text import as_text
+from onerow.write.values import is_expression, param, raised, value
 
 Condition = ColumnElement[bool]
 SAME = "onerow_same"
 AS_EXPECTED = "onerow_as_expected"
 #: What one row of `Statements.at_once` says, two and three.
 AT_ONCE: tuple[Outcome, ...] = ("updated", "inserted", "unchanged")
-
-
-def is_expression(value: Any) -> bool:
-    """A value that the database computes."""
-    return isinstance(value, ColumnElement) or hasattr(value, "__clause_element__")
 
 
 class Statements:
@@ -68,12 +64,12 @@ class Statements:
         assert part.column is not None
         if part.column.name in nulls:
             return part.column.is_(None)
-        value = _param("k", part.column)
+        value = param("k", part.column)
         return side == (sa.func.lower(value) if part.fold else value)
 
     def _computed(self, part: Part) -> ColumnElement[Any]:
         """The expression over the new values, computed by the database as it will for the row."""
-        row = sa.select(*(sa.cast(_param("k", c), c.type).label(c.name) for c in part.needs))
+        row = sa.select(*(sa.cast(param("k", c), c.type).label(c.name) for c in part.needs))
         expression: ColumnElement[Any] = sa.literal_column(f"({part.expression})")
         value = sa.func.lower(expression) if part.fold else expression
         return sa.select(value).select_from(row.subquery("candidate")).scalar_subquery()
@@ -88,11 +84,11 @@ class Statements:
 
     def _any_differs(self, sets: Mapping[str, Any]) -> Condition:
         columns = self.bound.columns
-        return sa.or_(*(self.differs(columns[n], _value(columns[n], v)) for n, v in sets.items()))
+        return sa.or_(*(self.differs(columns[n], value(columns[n], v)) for n, v in sets.items()))
 
     def _expected(self, names: Iterable[str]) -> list[Condition]:
         columns = self.bound.columns
-        return [sa.not_(self.differs(columns[n], _param("e", columns[n]))) for n in names]
+        return [sa.not_(self.differs(columns[n], param("e", columns[n]))) for n in names]
 
     # -- statements -------------------------------------------------------------------------
 
@@ -131,9 +127,9 @@ class Statements:
             where = [self.matches(nulls), *self._expected(expect)]
             if not always:
                 where.append(self._any_differs(sets))
-            values = {columns[n]: _value(columns[n], v) for n, v in sets.items()}
+            values = {columns[n]: value(columns[n], v) for n, v in sets.items()}
             if bump is not None:
-                values[bump] = _raised(bump)
+                values[bump] = raised(bump)
             return sa.update(self.bound.table).where(*where).values(values)
 
         return self._memoised(shape, sets, build)
@@ -225,7 +221,7 @@ class Statements:
         insert = self._dialect_insert()
         if not names:
             return insert
-        chosen: Any = [_value(columns[n], v) for n, v in names.items()]
+        chosen: Any = [value(columns[n], v) for n, v in names.items()]
         source = sa.select(*chosen)
         here: Any = sa.select(sa.literal_column("1")).select_from(self.bound.table)
         absent = ~sa.exists(here.where(self.matches(nulls)))
@@ -246,7 +242,7 @@ class Statements:
 
         def build() -> Executable:
             columns = self.bound.columns
-            named = {columns[n]: _value(columns[n], v) for n, v in values.items()}
+            named = {columns[n]: value(columns[n], v) for n, v in values.items()}
             insert = sa.insert(self.bound.table).values(named)
             return self._loaded(insert.returning(*self.bound.table.columns))
 
@@ -304,7 +300,7 @@ class Statements:
         """Whether the row of a primary key meets the key's filter."""
 
         def build() -> Executable:
-            here = (c == _param("p", c) for c in self.bound.primary)
+            here = (c == param("p", c) for c in self.bound.primary)
             what: Any = sa.select(sa.literal_column("1")).select_from(self.bound.table)
             select: Executable = what.where(*here, self.bound.filter)
             return select
@@ -315,7 +311,7 @@ class Statements:
         """The row of a primary key; parameters ``p_…``."""
 
         def build() -> Executable:
-            return self._select(sa.and_(*(c == _param("p", c) for c in self.bound.primary)), {})
+            return self._select(sa.and_(*(c == param("p", c) for c in self.bound.primary)), {})
 
         return self._memoised(("by primary",), {}, build)
 
@@ -324,7 +320,7 @@ class Statements:
 
         def build() -> Executable:
             columns = (self.bound.columns[n] for n in names)
-            return self._select(sa.and_(*(c == _param("v", c) for c in columns)), {})
+            return self._select(sa.and_(*(c == param("v", c) for c in columns)), {})
 
         return self._memoised(("by", names), sets, build)
 
@@ -335,10 +331,10 @@ class Statements:
 
         def build() -> Executable:
             columns = self.bound.columns
-            values: dict[Any, Any] = {columns[n]: _value(columns[n], v) for n, v in sets.items()}
+            values: dict[Any, Any] = {columns[n]: value(columns[n], v) for n, v in sets.items()}
             if bump is not None:
-                values[bump] = _raised(bump)
-            where = (columns[n] == _param("o", columns[n]) for n in names)
+                values[bump] = raised(bump)
+            where = (columns[n] == param("o", columns[n]) for n in names)
             update = sa.update(self.bound.table).where(*where).values(values)
             return self._loaded(update.returning(*self.bound.table.columns))
 
@@ -358,7 +354,7 @@ class Statements:
             if self.dialect == "postgresql":
                 pick = pick.with_for_update()  # so that two restorers choose one row
             values: dict[Any, Any] = {
-                self.bound.columns[n]: _value(self.bound.columns[n], v) for n, v in sets.items()
+                self.bound.columns[n]: value(self.bound.columns[n], v) for n, v in sets.items()
             }
             here: Condition = sa.tuple_(*self.bound.primary).in_(pick)
             if len(self.bound.primary) == 1:  # `=` is evaluated once, IN need not be
@@ -398,21 +394,3 @@ class Statements:
         if found is None:
             found = self.memo[shape] = build()
         return found
-
-
-def value_params(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"v_{n}": v for n, v in values.items() if not is_expression(v)}
-
-
-def _param(prefix: str, column: sa.Column[Any]) -> ColumnElement[Any]:
-    return sa.bindparam(f"{prefix}_{column.name}", type_=column.type)
-
-
-def _value(column: sa.Column[Any], value: Any) -> Any:
-    """The parameter of a column's new value, or the expression that was given for it."""
-    return value if is_expression(value) else _param("v", column)
-
-
-def _raised(version: sa.Column[Any]) -> ColumnElement[Any]:
-    """The next version; without parameters of SQLAlchemy's own naming."""
-    return sa.func.coalesce(version, sa.literal_column("0")) + sa.literal_column("1")
